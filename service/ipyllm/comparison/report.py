@@ -1,4 +1,4 @@
-"""Writes a comparison as one HTML file: tables, conclusions, plots and all answers.
+"""Writes a comparison as one HTML file: a headline, a table and a picture; then all figures and answers.
 
 The file is self-contained; its answers are sanitised by :mod:`ipyllm.rendering`.
 """
@@ -10,14 +10,16 @@ import io
 import platform
 from html import escape
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm._version import __version__
+from ipyllm.comparison.report_page import page
 from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.rendering import STYLE, to_html
-from ipyllm.text.format import count, number, seconds, shorten
+from ipyllm.rendering import to_html
+from ipyllm.text.format import count, join_names, number, seconds, shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
@@ -27,38 +29,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from ipyllm.statistics.observations import Observations, Sort
-    from ipyllm.statistics.table import StatisticsFrame
+    from ipyllm.statistics.observations import Metric, Observations, Sort
 
 __all__ = ["write"]
-
-_PAGE = """\
-<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-{style}
-<style>
-:root{{color-scheme:light dark;--line:#8884;--soft:#8881}}
-body{{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;
-background:light-dark(#fff,#111418);color:light-dark(#24292f,#e4e7eb)}}
-h1{{font-size:1.7rem;margin-bottom:.2rem}} h2{{font-size:1.25rem;margin-top:2.5rem}}
-.facts,.method{{opacity:.8;font-size:.9rem}}
-.tabled table{{border-collapse:collapse;font-size:.85rem;border:0;font-variant-numeric:tabular-nums}}
-.tabled :is(th,td){{border:0;border-bottom:1px solid var(--line);padding:.35rem .6rem;
-text-align:right;white-space:nowrap}}
-.tabled th:first-child,.tabled tbody th{{text-align:left;white-space:normal;min-width:9rem}}
-.tabled p{{font-size:1rem}} img{{max-width:100%;height:auto}}
-details{{border-bottom:1px solid var(--line);padding:.4rem 0}} summary{{cursor:pointer;overflow-wrap:anywhere}}
-.answer{{margin:.6rem 0 .6rem 1rem;padding:.5rem .8rem;background:var(--soft);border-radius:.4rem;overflow-x:auto}}
-.answer header{{font-size:.85rem;opacity:.85;margin-bottom:.3rem}} .failed{{color:light-dark(#b3261e,#ff8a80)}}
-pre.prompt{{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 .5rem 1rem;font-size:.9rem}}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
 
 _METHOD = """\
 Warm-up calls are not counted. Calls that loaded a model or came from the cache are left out of the latencies; calls
@@ -75,6 +48,7 @@ Votes: Bradley–Terry with ties after Davidson and a normal prior, standard err
 an arm is preferred where the intervals of all pairs together (Bonferroni) say so."""
 
 _SUMMARY_CHARACTERS = 160
+_TRADEOFF_HEIGHT = 4.6  # inches
 
 
 def write(
@@ -91,6 +65,9 @@ def write(
     most_prompts: int = 500,
 ) -> Path:
     """Write a report and return its path.
+
+    It begins with a headline (:func:`ipyllm.comparison.headline.headline`), one table of the arms, and their scores
+    against cost and time. All tables of the statistics, the other plots and the answers follow.
 
     Parameters
     ----------
@@ -124,7 +101,10 @@ def write(
     """
     import pandas as pd
 
+    from ipyllm.comparison.headline import headline
+    from ipyllm.comparison.report_tables import arms_table, difference_tables, sentences, summary_tables, table
     from ipyllm.statistics import paired, ranking, summarise_arms
+    from ipyllm.statistics.families import families_of
     from ipyllm.statistics.observations import observe
 
     path = Path(path)
@@ -135,22 +115,32 @@ def write(
         votes = getattr(results, "votes", None)
     valid_votes = votes if isinstance(votes, pd.DataFrame) and len(votes) else None
     observed = observe(calls)
-    sections = [
-        f'<p class="facts">{_facts(observed)}</p>',
-        _table("Summary by arm", summarise_arms(calls, level=level, sort=sort)),
-    ]
+    families = families_of(observed, metrics, secondary)
+    primary = families[0].metrics if families else ()
+    summary = summarise_arms(calls, level=level, sort=sort)
+    pairs = None
     if len(observed.arms) > 1:
         pairs = paired(calls, baseline, metrics=metrics, secondary=secondary, level=level, sort=sort)
-        sections.append(
-            _table(f"Differences from {pairs['baseline'].iloc[0] if len(pairs) else observed.arms[0]}", pairs)
-        )
+    first, *others = headline(observed, primary, summary, pairs, level=level)
+    sections = [
+        f'<p class="facts">{_facts(observed)}</p>',
+        f'<p class="headline">{escape(strip_control_sequences(first))}</p>',
+        *(f'<p class="beside">{escape(strip_control_sequences(other))}</p>' for other in others),
+        arms_table(observed, primary, summary, pairs, level=level),
+        *_tradeoffs(calls, observed, primary),
+        f'<section class="details"><h2>Summary by arm</h2>{"".join(summary_tables(summary))}{sentences(summary)}',
+    ]
+    if pairs is not None:
+        reference = pairs["baseline"].iloc[0] if len(pairs) else observed.arms[0]
+        sections.append(f"<h2>Differences from {escape(strip_control_sequences(str(reference)))}</h2>")
+        sections += [*difference_tables(observed, pairs), sentences(pairs, summary)]
     if valid_votes is not None:
-        sections.append(_table("Votes", ranking(valid_votes, level=level)))
+        strengths = ranking(valid_votes, level=level)
+        sections += ["<h2>Votes</h2>", table(strengths.compact()), sentences(strengths)]
     sections += _plots(calls, observed, valid_votes, sort)
     sections += _prompts(calls, observed, most_prompts)
-    sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}")
-    page = _PAGE.format(title=escape(strip_control_sequences(title)), style=STYLE, body="\n".join(sections))
-    path.write_text(page, encoding="utf-8")
+    sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}</section>")
+    path.write_text(page(title, "\n".join(sections)), encoding="utf-8")
     return path
 
 
@@ -170,12 +160,26 @@ def _facts(observed: Observations) -> str:
     return escape(" · ".join(facts))
 
 
-def _table(heading: str, table: StatisticsFrame) -> str:
-    return f'<h2>{escape(strip_control_sequences(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
+def _tradeoffs(calls: pd.DataFrame, observed: Observations, primary: Sequence[Metric]) -> list[str]:
+    """Return the plots of the first primary score against cost and time."""
+    from ipyllm.plots.overview_page import available_tradeoffs, draw_plots
+
+    score = next((metric for metric in primary if metric.kind == "score"), None)
+    plots = available_tradeoffs(observed, score.name) if score is not None and _has_plots() else {}
+    if score is None or not plots:
+        return []
+    expenses = join_names(list(plots))
+    return [
+        f"<h2>{escape(strip_control_sequences(score.label))} against {expenses}</h2>",
+        _plot(
+            lambda dark: draw_plots(calls, observed, plots, row_height=_TRADEOFF_HEIGHT, dark=dark),
+            f"{score.label} of each arm against {expenses}, with intervals",
+        ),
+    ]
 
 
 def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None, sort: Sort | None) -> list[str]:
-    from ipyllm.plots.overview_page import available_plots, overview
+    from ipyllm.plots.overview_page import available_plots, draw_plots, row_height
     from ipyllm.plots.theme import pyplot
 
     try:
@@ -183,9 +187,11 @@ def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | No
     except LLMError as exc:  # matplotlib is optional; the tables have the same results
         return [f"<h2>Plots</h2><p>{escape(str(exc))}</p>"]
     plots = []
-    if available_plots(observed):
-        alt_text = "scores, cost, latency and throughput of each arm"
-        plots.append(_plot(lambda dark: overview(calls, sort=sort, dark=dark), alt_text))
+    found = {name: draw for name, draw in available_plots(observed, sort).items() if name != "cost"}
+    if found:
+        alt_text = "scores, latency and throughput of each arm"
+        height = row_height(observed)
+        plots.append(_plot(lambda dark: draw_plots(calls, observed, found, row_height=height, dark=dark), alt_text))
     if votes is not None:
         from ipyllm.plots import win_matrix
 
@@ -193,13 +199,16 @@ def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | No
     return ["<h2>Plots</h2>", *plots] if plots else []
 
 
+def _has_plots() -> bool:
+    """Return whether matplotlib, which is optional, is installed."""
+    return find_spec("matplotlib") is not None
+
+
 def _plot(draw: Callable[[bool], Any], alt_text: str) -> str:
-    """Return the HTML of a plot, drawn for light and dark pages."""
-    dark, light = (_png(draw(is_dark)) for is_dark in (True, False))
-    return (
-        f'<p><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(alt_text)}"></picture></p>'
-    )
+    """Return the HTML of a plot, drawn for light and dark pages; a ``<picture>`` would print the dark one."""
+    drawn = ((theme, _png(draw(theme == "dark"))) for theme in ("light", "dark"))
+    images = [f'<img class="{theme}" src="{source}" alt="{escape(alt_text)}">' for theme, source in drawn]
+    return f"<p>{''.join(images)}</p>"
 
 
 def _png(figure: Figure) -> str:

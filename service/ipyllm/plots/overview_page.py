@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipyllm.plots.score_plots import cost_score, pairs
+from ipyllm.plots.score_plots import pairs
 from ipyllm.plots.theme import arm_styles, legend_below, pyplot, themed
 from ipyllm.plots.timing_plots import intervals, latency, throughput
-from ipyllm.statistics.observations import Metric, Observations, Sort, observe
+from ipyllm.plots.tradeoff_plots import cost_score, time_score
+from ipyllm.statistics.observations import METRICS, Metric, Observations, Sort, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["available_plots", "overview"]
+__all__ = ["available_plots", "available_tradeoffs", "draw_plots", "overview", "row_height"]
 
 _WIDTH = 13.0
 
@@ -75,6 +76,34 @@ def overview(calls: Any, *, sort: Sort | None = None, dark: bool | None = None) 
     plots = available_plots(observed, sort)
     if not plots:
         raise bad_request("These calls have neither times nor scores, so there is nothing to draw.")
+    return draw_plots(calls, observed, plots, row_height=row_height(observed), dark=dark)
+
+
+def available_tradeoffs(observed: Observations, score: str) -> dict[str, Callable[..., Axes]]:
+    """Return the plots of a score against cost and against time for which these calls have data."""
+    known = observed.frame[score].notna()
+    found: dict[str, Callable[..., Axes]] = {}
+    if (observed.values(METRICS["cost_usd"]).notna() & known).any():
+        found["cost"] = partial(cost_score, score=score)
+    if (observed.values(METRICS["total_s"]).notna() & known).any():
+        found["time"] = partial(time_score, score=score)
+    return found
+
+
+def row_height(observed: Observations) -> float:
+    """Return the height of a row of plots that name the arms on an axis, in inches."""
+    return max(3.4, 1.2 + 0.42 * len(observed.arms))
+
+
+def draw_plots(
+    calls: Any,
+    observed: Observations,
+    plots: Mapping[str, Callable[..., Axes]],
+    *,
+    row_height: float,
+    dark: bool | None = None,
+) -> Figure:
+    """Draw plots in one figure, two in a row of this height in inches, with one legend of the arms."""
     columns = min(2, len(plots))
     rows = -(-len(plots) // columns)
     with themed(dark):
@@ -82,7 +111,7 @@ def overview(calls: Any, *, sort: Sort | None = None, dark: bool | None = None) 
         from matplotlib.layout_engine import ConstrainedLayoutEngine
         from matplotlib.lines import Line2D
 
-        height = rows * max(3.4, 1.2 + 0.42 * len(observed.arms)) + 0.5
+        height = rows * row_height + 0.5
         figure: Figure = plt.figure(
             figsize=(_WIDTH / 2 * columns, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
         )

@@ -1,4 +1,4 @@
-"""Plots of scores: against cost, prompt by prompt, and votes."""
+"""Plots of scores prompt by prompt, and of votes."""
 
 from __future__ import annotations
 
@@ -7,106 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.errors import bad_request
-from ipyllm.plots.theme import arm_styles, axes_for, draw_point, label_arms, labels, legend_below, text_colour, themed
+from ipyllm.plots.theme import arm_styles, axes_for, label_arms, labels, text_colour, themed
 from ipyllm.statistics.observations import observe
 from ipyllm.statistics.pairs import compare_pairs, prompt_means
 from ipyllm.statistics.ranking import win_matrix as win_table
-from ipyllm.statistics.summary import summarise_arms
-from ipyllm.text.format import count, money, number
-from ipyllm.totals import CostTotal
+from ipyllm.text.format import count, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.axes import Axes
 
-__all__ = ["cost_score", "pairs", "pareto_front", "win_matrix"]
+__all__ = ["pairs", "win_matrix"]
 
-_WIDE_RANGE = 20
 _SMALL_MATRIX = 7
-
-
-def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Return the indices of the arms that no other beats on both cost and score, cheapest first.
-
-    Examples
-    --------
-    >>> pareto_front(costs=[1.0, 2.0, 3.0, 3.0], scores=[0.5, 0.4, 0.9, 0.8])
-    [0, 2]
-    """
-    order = sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i]))
-    front: list[int] = []
-    for i in order:
-        if not front or scores[i] > scores[front[-1]]:
-            front.append(i)
-    return front
-
-
-def cost_score(
-    calls: Any, score: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
-) -> Axes:
-    """Draw each arm's mean score against its cost per call, with the Pareto front if the score has a direction.
-
-    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
-
-    Parameters
-    ----------
-    score : str, optional
-        The score; by default the first.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: no arm has both a cost and a score.
-    """
-    observed = observe(calls)
-    name = observed.metric(score).name if score is not None else next(iter(observed.scores), None)
-    if name is None:
-        raise bad_request("These calls have no scores, so there is nothing to draw against cost.")
-    table = summarise_arms(calls, level=level)
-    rows = {str(arm): row for arm, row in table.iterrows()}
-    known = [arm for arm, row in rows.items() if not (np.isnan(row["cost_per_call_usd"]) or np.isnan(row[name]))]
-    if not known:
-        raise bad_request("No arm has both a known cost and a score.")
-    costs = [float(rows[arm]["cost_per_call_usd"]) for arm in known]
-    scores = [float(rows[arm][name]) for arm in known]
-    direction = observed.metric(name).higher_is_better
-    front = [] if direction is None else pareto_front(costs, [score if direction else -score for score in scores])
-    with themed(dark):
-        axes = axes_for(ax, size=(7, 4.8))
-        style = arm_styles(observed.arms)
-        corners = [costs[i] for i in front], [scores[i] for i in front]
-        axes.step(
-            *corners, where="post", color=text_colour(), alpha=0.5, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1
-        )
-        handles = []
-        for i, arm in enumerate(known):
-            low, high = float(rows[arm][f"{name}_low"]), float(rows[arm][f"{name}_high"])
-            if not math.isnan(low):
-                axes.plot([costs[i]] * 2, [low, high], color=style[arm].colour, linewidth=1.6, alpha=0.8)
-            handles += draw_point(axes, costs[i], scores[i], style[arm], filled=i in front or direction is None, size=9)
-        if min(costs) > 0 and max(costs) / min(costs) > _WIDE_RANGE:
-            axes.set_xscale("log")
-        else:
-            axes.set_xlim(-0.03 * max(costs) if max(costs) else -1, 1.08 * max(costs) or 1)
-        axes.xaxis.set_major_formatter(lambda value, _: money(value).replace("$", r"\$") if value >= 0 else "")
-        if axes.get_xscale() == "linear":
-            axes.locator_params(axis="x", nbins=5)
-        axes.grid(alpha=0.25)
-        filled = "" if direction is None else "; filled: no other arm is both cheaper and better"
-        axes.set_xlabel(f"cost per call{filled}")
-        axes.set_ylabel(f"{name.removeprefix('score_')}: mean".replace("$", r"\$"))
-        n_left_out = len(observed.arms) - len(known)
-        notes = [f"{count(n_left_out, 'arm')} without a known cost or score"] if n_left_out else []
-        total = sum((cost_total(observed.frame[observed.frame["arm"] == arm]) for arm in known), CostTotal())
-        notes += [f"means of known costs: {total.caveat}"] if total.n_unknown else []
-        if notes:
-            axes.annotate("\n".join(notes), (0.01, 0.01), xycoords="axes fraction", fontsize="small", alpha=0.7)
-        if ax is None:
-            legend_below(axes, handles, known)
-    return axes
 
 
 def pairs(

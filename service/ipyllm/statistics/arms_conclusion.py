@@ -15,9 +15,9 @@ from ipyllm.text.format import join_names, money, number
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipyllm.statistics.observations import Observations
+    from ipyllm.statistics.observations import Metric, Observations
 
-__all__ = ["arms_conclusion", "quantile_name"]
+__all__ = ["arms_conclusion", "quantile_name", "value_column"]
 
 _OVERLAP = "; overlapping ones do not mean equal arms: paired() compares them prompt by prompt"
 
@@ -25,6 +25,13 @@ _OVERLAP = "; overlapping ones do not mean equal arms: paired() compares them pr
 def quantile_name(metric: str, q: float) -> str:
     """Return the column of a metric's quantile: ``ttft_p50_s``."""
     return f"{metric.removesuffix('_s')}_p{100 * q:g}{'_s' if metric.endswith('_s') else ''}"
+
+
+def value_column(metric: Metric) -> str:
+    """Return the column of the summary with the value by which arms are compared: the mean, of times the median."""
+    if metric.kind in {"time", "speed"}:
+        return quantile_name(metric.name, 0.5)
+    return "cost_per_call_usd" if metric.kind == "money" else metric.name
 
 
 def arms_conclusion(observed: Observations, rows: dict[str, dict[str, Any]], level: float) -> str:

@@ -47,7 +47,9 @@ def test_it_holds_tables_conclusions_pictures_answers_and_the_method(written):
     for table in (st.summarise_arms(given), st.paired(given), st.ranking(votes({"small": 0.0, "large": 1.0}))):
         assert escape(table.conclusion) in html
         assert all(escape(note) in html for note in table.notes)
-    assert html.count("data:image/png;base64,") == 4  # overview and win matrix, each for light and dark pages
+    assert (
+        html.count("data:image/png;base64,") == 6
+    )  # score against cost and time, overview and win matrix, each light and dark
     assert html.count("<details>") == 12
     assert html.count('class="answer"') == len(given)
     assert "<strong>1</strong>" in html, "answers are rendered"
@@ -61,7 +63,8 @@ def test_cut_answers_are_counted_and_marked(tmp_path):
     html = report.write(given, tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.count("cut off at max_tokens · ") == 1
     assert "1 answer was cut off at max_tokens (small 1)" in html
-    assert "<th>cut</th>" in html
+    assert re.search(r">Cut off<small>of calls</small></th>", html)
+    assert "<td>1 of 3</td>" in html
 
 
 class _Tags(HTMLParser):
@@ -121,33 +124,61 @@ def test_a_browser_runs_nothing_and_asks_for_nothing(written, scheme, browser):
     assert overflow <= 0
 
 
-_OF_TABLES = """
-[...document.querySelectorAll('.ipyllm-statistics')].map(one => ({
-    table: one.querySelector('table').closest('.ipyllm-scroller'),
-    sentences: [...one.querySelectorAll('p')],
-})).map(({table, sentences}) => ({
-    scrolls: table.scrollWidth > table.clientWidth,
-    inside: sentences.filter(p => table.contains(p)).length,
-    sentences: sentences.length,
-    right: Math.max(...sentences.map(p => p.getBoundingClientRect().right)),
-}))
+_SCROLLERS = "[...document.querySelectorAll('.ipyllm-scroller')].map(one => [one.scrollWidth, one.clientWidth])"
+_SHOWN_PICTURES = """
+[...document.images].filter(one => getComputedStyle(one).display !== 'none').map(one => one.className)
+"""
+_RIGHT_OF_SENTENCES = """
+Math.max(...[...document.querySelectorAll('p, li, .sentences')].map(one => one.getBoundingClientRect().right))
 """
 
 
 @pytest.mark.browser
-def test_on_a_narrow_page_tables_scroll_and_sentences_stay_where_they_can_be_read(written, tmp_path, browser):
+def test_on_a_narrow_page_tables_scroll_and_sentences_stay_where_they_can_be_read(written, browser):
     _, _, path = written
     page = browser.new_page(viewport={"width": 420, "height": 900})
     page.goto(path.as_uri())
-    tables = page.evaluate(_OF_TABLES)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    widths = page.evaluate(_SCROLLERS)
+    right = page.evaluate(_RIGHT_OF_SENTENCES)
     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    page.screenshot(path=tmp_path / "narrow.png", full_page=True)
-    assert len(tables) == 3
-    assert any(table["scrolls"] for table in tables)
-    assert all(table["sentences"] for table in tables)
-    assert [table["inside"] for table in tables] == [0, 0, 0]
-    assert all(table["right"] <= 420 for table in tables), tables
+    assert any(content > shown for content, shown in widths)
+    assert right <= 420
     assert overflow <= 0
+
+
+def long_names(n):
+    """Return the calls of arms with labels such as an experiment makes them, and what makes tables wide."""
+    efforts = ("low effort, for quick answers to many people", "medium", "high effort, for the hardest questions")
+    models = ("gpt-6-sol", "gpt-6-luna", "gpt-6-nova-instruct-2026-11-preview", "gpt-6-terra")
+    arms = [f"{model} · {effort} · the long system prompt" for model in models for effort in efforts][:n]
+    given = calls({arm: (0.3 + 0.05 * i, 0.1 + 0.02 * i) for i, arm in enumerate(arms)}, prompts=12)
+    given["score_agreement_with_the_reference"] = given["score_similarity"]
+    given.loc[given.index[::17], "status"] = "error"
+    given["finish_reason"] = "stop"
+    given.loc[given.index[::13], "finish_reason"] = "length"
+    return given
+
+
+@pytest.mark.browser
+def test_tables_of_twelve_arms_fit_a_screen(tmp_path, browser):
+    path = report.write(long_names(12), tmp_path / "report.html")
+    page = browser.new_page(viewport={"width": 1300, "height": 900}, color_scheme="dark")
+    page.goto(path.as_uri())
+    widths = page.evaluate(_SCROLLERS)
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    on_screen = page.evaluate(_SHOWN_PICTURES)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    printed = page.evaluate(_SCROLLERS)
+    printed_ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    printed_pictures = page.evaluate(_SHOWN_PICTURES)
+    assert len(widths) > 5
+    assert [pair for pair in widths if pair[0] > pair[1]] == []
+    assert overflow <= 0
+    assert [pair for pair in printed if pair[0] > pair[1]] == []
+    assert printed_ground == "rgb(255, 255, 255)"
+    assert (set(on_screen), set(printed_pictures)) == ({"dark"}, {"light"})
 
 
 def test_no_figure_stays_open_to_show_itself_in_the_notebook(tmp_path):
@@ -168,6 +199,7 @@ def test_calls_without_texts_and_one_arm_alone_still_make_a_report(tmp_path):
     given = calls({"only": (0.5, 0.2)}, prompts=3).drop(columns=["response", "prompt"])
     html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
     assert "The texts of these calls were not stored." in html
+    assert "There is no other arm to compare it with." in html
     assert "There is one arm, only" in html
     assert "Differences from" not in html
 
@@ -204,3 +236,18 @@ def test_an_answer_has_its_first_time_by_the_metric_that_is_compared(tmp_path):
     assert html.count("whole answer after 0.25 s") == 1
     assert html.count("first token after 0.25 s") == 5
     assert "thought" not in html
+
+
+def test_the_page_begins_with_the_headline_and_the_table_in_words(tmp_path):
+    given = calls({"small": (0.2, 0.1), "large": (0.9, 0.6)}, repeats=1)
+    html = report.write(given, tmp_path / "r.html", metrics="exact", secondary="ttft_s").read_text(encoding="utf-8")
+    top = html.partition("<body>")[2].partition("Summary by arm")[0]
+    assert '<p class="headline">large is best on exact: ' in top
+    head = re.findall(r'<th scope="col">([^<]+)', top.partition("<thead>")[2].partition("</thead>")[0])
+    assert head == ["Arm", "Exact", "Difference", "Cost per call", "Time to first token", "Total time"]
+    row = st.paired(given, metrics="exact").loc[("score_exact", "large")]
+    assert f"<b>+{100 * row['difference']:.3g} points</b>" in top
+    assert '<small class="better">better</small>' in top
+    assert "<small>baseline</small>" in top
+    columns = re.findall(r'<th scope="col">([^<]+)', html)
+    assert not [name for name in columns if "_" in name]

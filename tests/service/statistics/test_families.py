@@ -152,4 +152,4 @@ def test_a_report_shows_answers_in_the_order_of_the_arms_and_tables_by_value(giv
     for prompt in page.partition("<h2>Answers</h2>")[2].split("<details>")[1:]:
         assert re.findall(r'<div class="answer"><header>(\w+) ', prompt) == ["c", "c", "a", "a", "b", "b"]
     summary = page.partition("Summary by arm")[2].partition("</table>")[0]
-    assert re.findall(r"<th>([abc])</th>", summary) == ["a", "b", "c"]
+    assert re.findall(r'<th scope="row">([abc])</th>', summary) == ["a", "b", "c"]

@@ -1,0 +1,281 @@
+"""The headline of a report: which arm is best, by how much, how sure that is, and what it costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.statistics.arms_conclusion import value_column
+from ipyllm.statistics.caveats import MAX_NAMES
+from ipyllm.statistics.observations import by_value
+from ipyllm.statistics.pairs import compare_pairs, prompt_means
+from ipyllm.statistics.table import format_level
+from ipyllm.text.format import count, join_names, money, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+
+    from ipyllm.statistics.observations import Metric, Observations
+    from ipyllm.statistics.table import StatisticsFrame
+
+__all__ = ["amount", "arm_values", "difference_amount", "headline"]
+
+_SHOWN = {"better", "higher"}
+_TWICE = 2
+_SAME = 0.005  # shares of a cost that are shown as the same
+
+
+def headline(
+    observed: Observations,
+    primary: Sequence[Metric],
+    summary: StatisticsFrame,
+    pairs: StatisticsFrame | None,
+    *,
+    level: float = 0.95,
+) -> list[str]:
+    """Return short sentences about the first primary metric, the costs, and failed calls.
+
+    Parameters
+    ----------
+    observed : Observations
+        The calls.
+    primary : sequence of Metric
+        The primary metrics, of which the first decides.
+    summary, pairs : StatisticsFrame
+        Of :func:`~ipyllm.statistics.summarise_arms` and :func:`~ipyllm.statistics.paired`; None for a single arm.
+    level : float
+        Confidence of the intervals of ``pairs``.
+
+    Notes
+    -----
+    An arm is called best where its differences from all others exclude 0: from the baseline in ``pairs``, and from the
+    others as many times corrected. If another arm is the best in truth, some arm seems better than that one with a
+    probability of at most ``1 - level``, so that this is the largest probability of a wrong name (Hsu 1996, *Multiple
+    Comparisons*, ch. 4).
+    """
+    if observed.failed.all():
+        return [summary.conclusion]
+    if not primary:
+        return ["No score, time or cost of these calls is known, so they cannot be compared."]
+    return [*_Findings(observed, primary, summary, pairs, level).sentences(), *_failures(observed)]
+
+
+def arm_values(observed: Observations, metric: Metric, summary: pd.DataFrame) -> dict[str, float]:
+    """Return the value of each arm by which arms are compared: mean, share or median; NaN where it is unknown."""
+    if metric.kind == "errors":
+        return dict((summary["errors"] / summary["n"]).astype(float))
+    column = value_column(metric)
+    values = summary[column].astype(float) if column in summary.columns else dict.fromkeys(observed.arms, math.nan)
+    return {str(arm): float(value) for arm, value in dict(values).items()}
+
+
+def amount(observed: Observations, metric: Metric, value: float) -> str:
+    """Format a value, shares as percentages."""
+    return f"{number(100 * value)}%" if observed.is_binary(metric) else metric.format(value)
+
+
+def difference_amount(observed: Observations, metric: Metric, value: float, *, with_unit: bool = True) -> str:
+    """Format a difference, of shares in percentage points."""
+    if not observed.is_binary(metric):
+        return metric.format(value)
+    return f"{number(100 * value)}{' points' if with_unit else ''}"
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What is found on the first primary metric."""
+
+    observed: Observations
+    primary: Sequence[Metric]
+    summary: StatisticsFrame
+    pairs: StatisticsFrame | None
+    level: float
+
+    @property
+    def metric(self) -> Metric:
+        return self.primary[0]
+
+    @cached_property
+    def values(self) -> dict[str, float]:
+        """The known values, the best first."""
+        values = arm_values(self.observed, self.metric, self.summary)
+        known = {arm: values[arm] for arm in self.observed.arms if not math.isnan(values[arm])}
+        return {arm: known[arm] for arm in by_value(known, self.metric, "value")}
+
+    @property
+    def best(self) -> str:
+        return next(iter(self.values))
+
+    @cached_property
+    def rivals(self) -> list[str]:
+        """The arms that may be as good as the best."""
+        means = prompt_means(self.observed, self.metric)
+        comparisons = (len(self.observed.arms) - 1) * len(self.primary)
+
+        def is_beaten(arm: str) -> bool:
+            row = self._row(arm)
+            if row is not None:
+                return row["verdict"] in _SHOWN
+            found = compare_pairs(
+                means,
+                self.metric,
+                self.best,
+                arm,
+                level=self.level,
+                comparisons=comparisons,
+                with_detectable=False,
+            )
+            return found.verdict in _SHOWN
+
+        return [arm for arm in self.values if arm != self.best and not is_beaten(arm)]
+
+    def sentences(self) -> Iterator[str]:
+        if not self.values:
+            yield f"No {self.metric.label} is known of these calls, so they cannot be compared."
+            return
+        value = amount(self.observed, self.metric, self.values[self.best])
+        arms = count(len(self.values), "arm")
+        if self.pairs is None:
+            yield f"{self.best} has {self._of_metric} of {value}{self._own_interval()}."
+            yield "There is no other arm to compare it with."
+        elif len(self.values) == 1:
+            yield f"Only {self.best} has {self._of_metric}: {value}."
+        elif not self.rivals:
+            of = f" of {arms}" if len(self.values) > 2 else ""  # noqa: PLR2004
+            yield f"{self.best} {self._superlative(of)}: {value}{self._by_how_much()}."
+        else:
+            yield f"It cannot be told which of {arms} {self._superlative('')}."
+            names = self.rivals if len(self.rivals) <= MAX_NAMES else [f"{len(self.rivals)} others"]
+            reference = self._reference
+            ahead = "" if reference in self.rivals else self._by_how_much()
+            yield f"{self.best} leads with {value}{ahead}, but {join_names(names)} may be as good."
+            if reference in self.rivals and (limits := self._limits(reference)):
+                yield f"{self.best} minus {reference} lies between {limits}."
+        if self.metric.higher_is_better is None:
+            yield "Nothing says whether higher is better."
+        if self.values and self.metric.kind != "money":
+            yield self._cost()
+        missing = [arm for arm in self.observed.arms if arm not in self.values]
+        if missing and len(self.values) > 1:
+            yield f"No {self.metric.label} is known of {join_names(missing, limit=MAX_NAMES)}."
+
+    @property
+    def _of_metric(self) -> str:
+        label = self.metric.label
+        article = "an" if label[0] in "aeiou" else "a"
+        return f"a score on {label}" if self.metric.kind == "score" else f"{article} {label}"
+
+    def _superlative(self, of: str) -> str:
+        label = self.metric.label
+        if self.metric.higher_is_better is None:
+            return f"has the highest {label}{of}"
+        return {
+            "score": f"is best{of} on {label}",
+            "time": f"is fastest{of} by {label}",
+            "speed": f"is fastest{of} by {label}",
+            "money": f"is cheapest{of}",
+            "errors": f"fails least{of}",
+        }[self.metric.kind]
+
+    def _row(self, arm: str) -> dict[Any, Any] | None:
+        """Return the row of the pairs with the best and another arm, seen from the best; None if they have none."""
+        if self.pairs is None:
+            return None
+        baseline = str(self.pairs["baseline"].iloc[0])
+        if baseline not in {self.best, arm}:
+            return None
+        other = arm if self.best == baseline else self.best
+        row = dict(self.pairs.loc[[(self.metric.name, other)]].iloc[0])
+        if self.best == baseline:
+            turned = {"better": "worse", "worse": "better", "higher": "lower", "lower": "higher"}
+            row |= {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+            row["verdict"] = turned.get(row["verdict"], row["verdict"])
+        return row
+
+    @property
+    def _reference(self) -> str:
+        """The arm that the best is compared with: the baseline, or the next best if that is the best."""
+        assert self.pairs is not None
+        baseline = str(self.pairs["baseline"].iloc[0])
+        return baseline if baseline != self.best and baseline in self.values else list(self.values)[1]
+
+    def _by_how_much(self) -> str:
+        row = self._row(self._reference)
+        if row is None or not row["n_pairs"]:
+            return ""
+        sign = 1 if row["difference"] > 0 else -1
+        low, high = sorted(sign * float(row[limit]) for limit in ("low", "high"))
+        size = difference_amount(self.observed, self.metric, abs(row["difference"]))
+        ends = [
+            "…" if math.isnan(end) else difference_amount(self.observed, self.metric, end, with_unit=False)
+            for end in (low, high)
+        ]
+        interval = f"{format_level(self.level)} interval {ends[0]} to {ends[1]}"
+        prompts = count(row["n_pairs"], "prompt")
+        return f", {size} {'more' if sign > 0 else 'less'} than {self._reference} ({interval}, {prompts})"
+
+    def _limits(self, arm: str) -> str:
+        """Return between which limits the difference of the best from another arm lies; empty if they are unknown."""
+        row = self._row(arm)
+        if row is None or math.isnan(row["low"]) or math.isnan(row["high"]):
+            return ""
+        low = difference_amount(self.observed, self.metric, row["low"], with_unit=False)
+        high = difference_amount(self.observed, self.metric, row["high"])
+        return f"{low} and {high} ({format_level(self.level)} interval, {count(row['n_pairs'], 'prompt')})"
+
+    def _own_interval(self) -> str:
+        column = value_column(self.metric)
+        if f"{column}_low" not in self.summary.columns:
+            return ""
+        low, high = (float(self.summary[f"{column}_{end}"][self.best]) for end in ("low", "high"))
+        if math.isnan(low) or math.isnan(high):
+            return ""
+        limits = [amount(self.observed, self.metric, each) for each in (low, high)]
+        return f" ({format_level(self.level)} interval {limits[0]} to {limits[1]})"
+
+    def _cost(self) -> str:
+        """Say what the best costs, against the arm that it was compared with, or which of several costs least."""
+        costs = {str(arm): float(cost) for arm, cost in self.summary["cost_per_call_usd"].items()}
+        undecided = self.pairs is not None and len(self.values) > 1 and bool(self.rivals)
+        if undecided:
+            known = {arm: costs[arm] for arm in (self.best, *self.rivals) if not math.isnan(costs[arm])}
+            subject, other = min(known, key=lambda arm: known[arm], default=self.best), self.best
+        else:
+            subject = self.best
+            other = self._reference if self.pairs is not None and len(self.values) > 1 else subject
+        cost, compared = costs[subject], costs[other]
+        if math.isnan(cost):
+            return "What it costs is not known." if not undecided else "What they cost is not known."
+        start = f"Of these, {subject} costs least" if undecided else f"A call of {subject} costs"
+        price = "nothing" if cost == 0 else money(cost)
+        start = f"{start}: {price} a call" if undecided else f"{start} {price}"
+        if other != subject:
+            start += f"; the cost of {other} is not known" if math.isnan(compared) else _compared(cost, compared, other)
+        unknown = int(self.summary.loc[list(dict.fromkeys((subject, other))), "cost_unknown"].sum())
+        caveat = f" ({count(unknown, 'call')} of unknown cost left out)" if unknown and not math.isnan(compared) else ""
+        return f"{start}{caveat}."
+
+
+def _compared(cost: float, compared: float, other: str) -> str:
+    """Return a cost seen from that of another arm, in words that follow it."""
+    if compared == 0:
+        return f", as little as {other}" if cost == 0 else f", {other} nothing"
+    ratio = cost / compared
+    if abs(ratio - 1) < _SAME:
+        return f", as much as {other}"
+    if ratio >= _TWICE:
+        return f", {number(ratio)} times as much as {other}"
+    return f", {number(100 * abs(ratio - 1))}% {'more' if ratio > 1 else 'less'} than {other}"
+
+
+def _failures(observed: Observations) -> Iterator[str]:
+    failed = observed.frame["arm"][observed.failed].value_counts()
+    failed = failed[failed > 0]
+    if len(failed):
+        calls = count(len(observed.frame), "call")
+        by_arm = join_names([f"{n:,} of {arm}" for arm, n in failed.items()], limit=MAX_NAMES)
+        yield f"{int(failed.sum()):,} of {calls} failed: {by_arm}."
