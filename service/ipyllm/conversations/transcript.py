@@ -172,7 +172,10 @@ def read(path: str | os.PathLike[str]) -> Transcript:
     Of a damaged file, what can be read is returned, with a warning, and a copy of it is kept.
     """
     try:
-        data = _resolved(path).read_bytes()
+        source = _resolved(path)
+        if source.exists() and not source.is_file():  # a device or a pipe may have no end
+            raise _file_error(path, "is not a file")
+        data = source.read_bytes()
     except _FILE_ERRORS as exc:
         raise _file_error(path, f"cannot be read: {_reason(exc)}") from None
     try:

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from ipyllm.atomic_file import atomic_write
 from ipyllm.dataframes.convert import text_dtype
+from ipyllm.dataframes.filters import read_frames
 from ipyllm.errors import bad_request
+from ipyllm.ledger.current import current_ledger
+from ipyllm.text.format import join_names
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import pandas as pd
+    import pyarrow as pa
+
+    from ipyllm.ledger import Ledger
+    from ipyllm.ledger.columns import Kind
 
 __all__ = ["export_usage", "write_parquet"]
 
+_GROUP_ROWS: Final = 50_000
+"""Rows converted and written at once."""
 
-def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None) -> Path:
+
+def export_usage(
+    path: str | os.PathLike[str], calls: pd.DataFrame | None = None, *, ledger: Ledger | None = None, **filters: Any
+) -> Path:
     """Write calls or votes to a file, in the format of its extension.
 
     The file is written in one step, replaces an existing one, and only its owner may read it: it holds prompts and
@@ -30,8 +44,13 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     path : str or path
         Ending in ``.parquet`` (compressed with zstd; needs ``ipyllm[tables]``) or ``.csv`` (UTF-8).
     calls : DataFrame, optional
-        A result of :func:`ipyllm.usage` or :func:`ipyllm.votes`, or a part of one. Default: all calls of this
-        kernel.
+        A result of :func:`ipyllm.usage` or :func:`ipyllm.votes`, or a part of one. Default: those that ``filters``
+        choose, which are read and written in parts, so that memory need not hold them all.
+    ledger : Ledger, optional
+        Where these are read. Default: the current one.
+    **filters
+        Those of :func:`ipyllm.usage`: ``kernel=None`` for the calls of all kernels, ``since="7d"``, ``text=False``, …
+        Default: all calls of this kernel.
 
     Returns
     -------
@@ -41,7 +60,10 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     Raises
     ------
     LLMError
-        The extension is not one of these, or the file cannot be written.
+        The extension is not one of these, there are both calls and filters, the ledger cannot be read, or the file
+        cannot be written.
+    ValueError, TypeError
+        A filter is not one that :func:`ipyllm.usage` takes.
 
     Notes
     -----
@@ -62,13 +84,20 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     write = _WRITERS.get(target.suffix.lower())
     if write is None:
         raise bad_request(f"{target.name!r} is not a file that calls can be exported to. Use {' or '.join(_WRITERS)}.")
+    if calls is not None and (filters or ledger is not None):
+        names = join_names([*filters, *(["ledger"] if ledger is not None else [])])
+        raise bad_request(f"{names} chooses calls of the ledger: give either calls or filters.")
     if calls is None:
-        from ipyllm.dataframes.usage import usage
+        from ipyllm.dataframes.usage import calls_query
 
-        calls = usage()
+        query = calls_query(**filters)
+        ledger = current_ledger() if ledger is None else ledger
+        given = _Calls(read_frames(query, ledger), {name: query.table.columns[name] for name in query.columns})
+    else:
+        given = _Calls(iter([calls]), None)
     try:
         with atomic_write(target) as file:
-            write(calls, file)
+            write(given, file)
     except ImportError:
         raise bad_request(
             "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv."
@@ -79,13 +108,70 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     return target
 
 
-def _dicts_as_json(frame: pd.DataFrame) -> pd.DataFrame:
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """Tables to write one after the other, with the same columns; ``kinds`` are known for those of the ledger."""
+
+    parts: Iterator[pd.DataFrame]
+    kinds: Mapping[str, Kind] | None
+
+    def plain(self) -> Iterator[pd.DataFrame]:
+        """Yield the tables with JSON for dicts, keeping none of them."""
+        for part in self.parts:
+            plain = _dicts_as_json(part, self.kinds)
+            del part
+            yield plain
+            del plain
+
+
+def write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow."""
+    _to_parquet(_Calls(iter([frame]), None), file)
+
+
+def _to_parquet(calls: _Calls, file: IO[bytes]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    with ExitStack() as stack:
+        writer: parquet.ParquetWriter | None = None
+        for part in calls.plain():
+            if writer is None:
+                schema = pa.Schema.from_pandas(part, preserve_index=False)
+                if calls.kinds is not None:  # this part may have nothing in a column, and a later one texts
+                    schema = _with_texts(schema, calls.kinds)
+                writer = stack.enter_context(parquet.ParquetWriter(file, schema, compression="zstd"))
+            for start in range(0, max(1, len(part)), _GROUP_ROWS):
+                rows = part.iloc[start : start + _GROUP_ROWS]
+                writer.write_table(pa.Table.from_pandas(rows, schema=writer.schema, preserve_index=False))
+            del part, rows  # before the next is read
+
+
+def _with_texts(schema: pa.Schema, kinds: Mapping[str, Kind]) -> pa.Schema:
+    import pyarrow as pa
+
+    for index, field in enumerate(schema):
+        if kinds[field.name] in {"text", "json"}:
+            schema = schema.set(index, pa.field(field.name, pa.large_string()))
+    return schema
+
+
+def _to_csv(calls: _Calls, file: IO[bytes]) -> None:
+    header = True
+    for part in calls.plain():
+        part.to_csv(file, index=False, header=header, encoding="utf-8")
+        header = False
+        del part  # before the next is read
+
+
+def _dicts_as_json(frame: pd.DataFrame, kinds: Mapping[str, Kind] | None) -> pd.DataFrame:
     """Return ``frame`` with its dicts as JSON text."""
     import pandas as pd
 
     plain = pd.DataFrame(frame, copy=False).copy(deep=False)
     for name in plain.columns[plain.dtypes == "object"]:
-        if plain[name].map(lambda value: isinstance(value, dict | list)).any():
+        has_dicts = plain[name].map(lambda value: isinstance(value, dict | list)).any()
+        if has_dicts or (kinds is not None and kinds[name] == "json"):
             plain[name] = plain[name].map(_json, na_action="ignore").astype(text_dtype())
     return plain
 
@@ -94,13 +180,4 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow."""
-    _dicts_as_json(frame).to_parquet(file, engine="pyarrow", compression="zstd", index=False)
-
-
-def _to_csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    _dicts_as_json(frame).to_csv(file, index=False, encoding="utf-8")
-
-
-_WRITERS: Mapping[str, Callable[[pd.DataFrame, IO[bytes]], None]] = {".parquet": write_parquet, ".csv": _to_csv}
+_WRITERS: Mapping[str, Callable[[_Calls, IO[bytes]], None]] = {".parquet": _to_parquet, ".csv": _to_csv}

@@ -6,12 +6,13 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
+from ipyllm.errors import bad_request
 from ipyllm.ledger.ledger import READ_WAIT_S
 from ipyllm.ledger.wait_limit import wait_limit
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["as_tuple", "kernel_filter", "read_frame"]
+__all__ = ["as_tuple", "kernel_filter", "read_frame", "read_frames"]
 
 
 def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
@@ -69,10 +70,21 @@ def read_frame(
     return frame
 
 
+def read_frames(query: Conditions, ledger: Ledger) -> Iterator[pd.DataFrame]:
+    """Yield the rows of ``query`` in ``ledger`` in pages, oldest first; at least one, which may be empty.
+
+    Raises LLMError where the ledger cannot be read to the end.
+    """
+    for page in ledger.pages(query) or (query,):
+        yield read_frame(page, ledger)
+        if ledger.read_error is not None:
+            raise bad_request(f"{ledger.read_error}.")
+
+
 def _large_frame(query: Conditions, ledger: Ledger, columns: Mapping[str, Kind]) -> pd.DataFrame | None:
     """Return the rows of a large read; None for few rows, or if a value is damaged, which a read by rows can name."""
     try:
         large = ledger.read_large(query)
         return None if large is None else arrow_to_frame(large, columns)
-    except (ValueError, TypeError):  # those of Arrow among them
+    except (ValueError, TypeError, NotImplementedError):  # those of Arrow among them
         return None

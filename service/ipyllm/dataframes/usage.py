@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger import Ledger
 
-__all__ = ["summarise", "usage"]
+__all__ = ["calls_query", "summarise", "usage"]
 
 _QUANTILES: Final = {
     "ttft_p50_s": ("ttft_s", 0.5),
@@ -83,9 +83,38 @@ def usage(
     ValueError
         ``since`` or ``until`` is not a date, there is no such status or origin, or ``limit`` is below 1.
     """
+    query = calls_query(
+        kernel,
+        since=since,
+        until=until,
+        model=model,
+        status=status,
+        origin=origin,
+        experiment=experiment,
+        tags=tags,
+        text=text,
+        limit=limit,
+    )
+    return read_frame(query, ledger)
+
+
+def calls_query(
+    kernel: str | None = "current",
+    *,
+    since: datetime | timedelta | str | None = None,
+    until: datetime | timedelta | str | None = None,
+    model: str | Sequence[str] | None = None,
+    status: str | Sequence[str] | None = None,
+    origin: str | Sequence[str] | None = None,
+    experiment: str | Sequence[str] | None = None,
+    tags: Mapping[str, object] | None = None,
+    text: bool = True,
+    limit: int | None = None,
+) -> Query:
+    """Return the query of :func:`usage`; it raises as that does."""
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit!r} must be 1 or more. Leave it out for all calls.")
-    query = Query(
+    return Query(
         kernel_ids=kernel_filter(kernel),
         since=parse_time("since", since),
         until=parse_time("until", until),
@@ -97,7 +126,6 @@ def usage(
         text=text,
         limit=limit,
     )
-    return read_frame(query, ledger)
 
 
 def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.DataFrame:

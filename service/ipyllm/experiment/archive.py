@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,12 +13,15 @@ from ipyllm._version import __version__
 from ipyllm.atomic_file import atomic_write
 from ipyllm.dataframes.export import write_parquet
 from ipyllm.errors import bad_request
-from ipyllm.ledger.columns import CALLS
+from ipyllm.experiment.stored_document import checked_document
+from ipyllm.ledger.columns import COLUMNS, Kind
+from ipyllm.text.format import is_missing, shorten
 from ipyllm.text.redact_json import redact_json
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -27,8 +31,22 @@ __all__ = ["read_archive", "write_archive"]
 _FORMAT: Final = "ipyllm-experiment"
 _VERSION: Final = 1
 _JSON, _CALLS, _LEDGER = "experiment.json", "calls.parquet", "ledger.parquet"
-_MAX_BYTES: Final = 4 << 30
-"""Of the files in an archive, unpacked."""
+_MAX_JSON: Final = 256 << 20
+"""Bytes of ``experiment.json``, unpacked."""
+_MAX_VALUES: Final = 10_000_000
+"""Values in it, of which an empty list of two bytes takes 64 bytes of memory; and calls that it may ask for."""
+_MAX_LEDGER: Final = 1 << 30
+"""Bytes of ``ledger.parquet``, and of its rows in memory."""
+_ROWS_AT_ONCE: Final = 256
+_MAX_INT: Final = 2**63 - 1
+_TYPES: Final[dict[Kind, Any]] = {
+    "text": str,
+    "json": dict,
+    "time": datetime,
+    "float": float | int,
+    "int": int,
+    "bool": bool,
+}
 
 
 def write_archive(
@@ -50,11 +68,15 @@ def write_archive(
     tables = {_CALLS: calls, _LEDGER: ledger_rows}
     try:
         with atomic_write(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_JSON, json.dumps(redact_json(document), ensure_ascii=False, default=str))
+            text = json.dumps(redact_json(document), ensure_ascii=False, default=str).encode("utf-8", "replace")
+            _check_size(_JSON, len(text), _MAX_JSON)
+            archive.writestr(_JSON, text)
             for name, table in tables.items():
                 buffer = BytesIO()
                 write_parquet(table, buffer)
                 archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())  # compressed already
+    except _TooLargeError as exc:
+        raise bad_request(f"{target} was not written: {exc}. export_usage() writes the calls alone.") from None
     except ImportError:
         raise bad_request("Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]'.") from None
     except OSError as exc:
@@ -65,44 +87,77 @@ def write_archive(
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return the document in a file that :func:`write_archive` wrote, and the rows of its ledger.
 
+    The file may come from anybody: what is not as it was written is refused, and so is what would fill the memory.
+
     Raises
     ------
     LLMError
         ``bad_request``: the file cannot be read, or is no saved experiment.
     """
     source = Path(path).expanduser()
+    shown = shorten(str(source), 120)
     try:
         return _read(source)
     except OSError as exc:
-        raise bad_request(f"{source} cannot be read: {exc.strerror or exc}.") from None
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as exc:
-        raise bad_request(f"{source} is not an experiment that results.save() wrote: {exc}.") from None
+        raise bad_request(f"{shown} cannot be read: {exc.strerror or exc}.") from None
+    except ImportError:
+        raise bad_request("Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]'.") from None
+    except Exception as exc:  # noqa: BLE001 - zipfile and pyarrow raise anything, of damaged data
+        why = strip_control_sequences(shorten(str(exc), 200)).rstrip(".")
+        raise bad_request(f"{shown} is not an experiment that results.save() wrote: {why}.") from None
+
+
+class _TooLargeError(ValueError):
+    """More than is read."""
+
+
+def _check_size(name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise _TooLargeError(f"{name} has {size >> 20:,} MB, and {limit >> 20:,} MB are read at most")
 
 
 def _read(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    import pandas as pd
-
+    if source.exists() and not source.is_file():  # a device or a pipe may have no end
+        raise ValueError("it is not a file")
     with zipfile.ZipFile(source) as archive:
-        size = sum(archive.getinfo(name).file_size for name in (_JSON, _LEDGER))
-        if size > _MAX_BYTES:
-            raise ValueError(f"it holds {size >> 20:,} MB")
-        document = json.loads(archive.read(_JSON))
-        if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        for name, limit in ((_JSON, _MAX_JSON), (_LEDGER, _MAX_LEDGER)):
+            _check_size(name, archive.getinfo(name).file_size, limit)  # zipfile inflates no more than this
+        text = archive.read(_JSON)
+        if text.count(b",") > _MAX_VALUES:
+            raise _TooLargeError(f"{_JSON} has more than {_MAX_VALUES:,} values")
+        stored = json.loads(text)
+        if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
             raise ValueError("its experiment.json is another program's")
-        if document["version"] > _VERSION:
+        if not isinstance(stored.get("version"), int) or stored["version"] > _VERSION:
             raise ValueError("a newer ipyllm wrote it, so upgrade ipyllm")
-        frame = pd.read_parquet(BytesIO(archive.read(_LEDGER)))
-    return document, [_row(each) for each in frame.to_dict("records")]
+        document = checked_document(stored)
+        grid = document["grid"]
+        if grid["repeats"] * len(grid["arms"]) * len(grid["prompts"]) > _MAX_VALUES:
+            raise _TooLargeError(f"it has more than {_MAX_VALUES:,} calls")
+        return document, list(_rows(archive.read(_LEDGER)))
 
 
-def _row(stored: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row of ``ledger.parquet`` as the ledger takes it."""
-    import pandas as pd
+def _rows(data: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the rows of ``ledger.parquet`` as the ledger takes them."""
+    from pyarrow.parquet import ParquetFile
 
-    row: dict[str, Any] = {}
-    for name, kind in CALLS.columns.items():
-        value = stored.get(name)
-        if value is None or (not isinstance(value, list | dict) and pd.isna(value)):
-            continue
-        row[name] = json.loads(value) if kind == "json" else value.to_pydatetime() if kind == "time" else value
-    return row
+    file, size = ParquetFile(BytesIO(data)), 0
+    names = [name for name in file.schema_arrow.names if name in COLUMNS]
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+        for stored in batch.to_pylist():
+            row = {name: _value(name, value) for name, value in stored.items() if not is_missing(value)}
+            if "call_id" not in row:
+                raise ValueError(f"a row in {_LEDGER} has no call_id")
+            # Counted as text: a few bytes of a dictionary may stand for millions of rows.
+            size += sum(len(value) if isinstance(value, str) else 8 for value in row.values())
+            _check_size(_LEDGER, size, _MAX_LEDGER)
+            yield row
+
+
+def _value(name: str, value: Any) -> Any:
+    kind = COLUMNS[name]
+    if kind == "json":
+        value = json.loads(value)
+    if not isinstance(value, _TYPES[kind]) or (kind == "int" and not -_MAX_INT <= value <= _MAX_INT):
+        raise ValueError(f"{name} in {_LEDGER} has a value of another type")
+    return value

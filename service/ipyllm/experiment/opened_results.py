@@ -10,6 +10,7 @@ from ipyllm.experiment.parsed_answers import ParsedAnswers
 from ipyllm.experiment.records import read_record
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.scores import Scores
+from ipyllm.experiment.stored_document import checked_document
 from ipyllm.experiment.stored_grid import grid_of, table_of
 from ipyllm.ledger import Ledger
 from ipyllm.ledger.current import current_ledger
@@ -27,10 +28,13 @@ def open_results(name: str, scorers: Iterable[Any] = (), ledger: Ledger | None =
     Raises
     ------
     LLMError
-        ``not_found``: there is no such experiment, or its grid was not stored.
+        ``not_found``: there is no such experiment, or its grid was not stored. ``bad_request``: its record is damaged.
     """
     ledger = current_ledger() if ledger is None else ledger
-    return _results_of(read_record(ledger, name), ledger, scorers)
+    try:
+        return _results_of(checked_document(read_record(ledger, name)), ledger, scorers)
+    except (ValueError, RecursionError) as exc:
+        raise bad_request(f"What the ledger keeps of {name!r} is damaged: {exc}. Make the Experiment again.") from None
 
 
 def load_results(path: str | os.PathLike[str]) -> Results:
@@ -46,18 +50,18 @@ def load_results(path: str | os.PathLike[str]) -> Results:
     for row in rows:
         ledger.put(row)
     ledger.flush()
-    try:
-        return _results_of(document, ledger)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as exc:
-        raise bad_request(f"{path} is a damaged experiment: {type(exc).__name__} {exc}.") from None
+    return _results_of(document, ledger, is_trusted=False)
 
 
-def _results_of(record: Mapping[str, Any], ledger: Ledger, scorers: Iterable[Any] = ()) -> Results:
+def _results_of(
+    record: Mapping[str, Any], ledger: Ledger, scorers: Iterable[Any] = (), *, is_trusted: bool = True
+) -> Results:
     """Return the results of the experiment that ``record`` describes, whose calls are in ``ledger``.
 
-    Scores are those that were stored, unless ``scorers`` are given.
+    Scores are those that were stored, unless ``scorers`` are given. A schema that is not trusted checks no answers: it
+    could take forever.
     """
-    grid = grid_of(record["grid"])
+    grid = grid_of(record["grid"], check_answers=is_trusted)
     parsed = ParsedAnswers(grid)
     scores = Scores(scorers, grid, parsed)
     if not scorers and record["scores"] is not None:

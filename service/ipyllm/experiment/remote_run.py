@@ -59,6 +59,9 @@ _LEAST_PART: Final = 0.25
 _POLL_S: Final = 0.25
 """Seconds between two looks at the budget, or at trials that others hold, while only other processes can change it."""
 
+_DEATHS: Final = frozenset({"KilledWorker", "WorkerCrashedError"})
+"""Errors by which Dask and Ray say that a worker died."""
+
 _logger = logging.getLogger("ipyllm.experiment")
 
 
@@ -305,7 +308,7 @@ class RemoteRun:
         is_broken = isinstance(exc, BrokenExecutor)
         if self._stopping and (is_broken or isinstance(exc, CancelledError)):
             return
-        if is_broken or isinstance(exc, CancelledError) or type(exc).__name__ == "KilledWorker":
+        if is_broken or isinstance(exc, CancelledError) or type(exc).__name__ in _DEATHS:
             job.is_claimed = False  # the worker may have asked some
             queue.append(job)  # last, in case the chunk itself kills its worker
             if is_broken and job.executor is not self._executor:

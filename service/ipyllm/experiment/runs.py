@@ -18,6 +18,9 @@ __all__ = ["compare_runs", "experiments"]
 
 _MAX_NAMES = 5
 
+_COUNTED = frozenset({"experiment", "tags", "warmup", "status", "step", "cost_usd", "price_source"})
+"""Columns that are read to count the calls of experiments."""
+
 
 def experiments(*, ledger: Ledger | None = None) -> pd.DataFrame:
     """Return the experiments of the ledger, those that ran last first.
@@ -47,12 +50,11 @@ def experiments(*, ledger: Ledger | None = None) -> pd.DataFrame:
 
     from ipyllm.dataframes.call_totals import cost_total
     from ipyllm.dataframes.filters import read_frame
-    from ipyllm.dataframes.usage import usage
-    from ipyllm.ledger.query import ExperimentQuery
+    from ipyllm.ledger.query import ExperimentQuery, Query
 
     stored = read_frame(ExperimentQuery(), ledger).set_index("name").sort_values("changed_at", ascending=False)
     names = list(stored.index)
-    rows = usage(kernel=None, experiment=names, text=False, ledger=ledger) if names else pd.DataFrame()
+    rows = read_frame(Query(experiments=tuple(names), only=_COUNTED), ledger) if names else pd.DataFrame()
     by_name = {str(name): group for name, group in rows.groupby("experiment")} if len(rows) else {}
     figures = []
     for name, experiment in stored.iterrows():

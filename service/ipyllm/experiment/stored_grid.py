@@ -77,14 +77,17 @@ def document_of(grid: Grid, table: pd.DataFrame | None) -> dict[str, Any]:
     }
 
 
-def grid_of(document: Mapping[str, Any]) -> Grid:
-    """Return the grid of a document. Its arms ask nobody, and its prompts have no images."""
+def grid_of(document: Mapping[str, Any], *, check_answers: bool = True) -> Grid:
+    """Return the grid of a document. Its arms ask nobody, and its prompts have no images.
+
+    Unless ``check_answers``, any JSON is an answer that fits.
+    """
     data = {row[0]: of_row for row, of_row in zip(document["prompts"], document["data"], strict=False)}
     prompts = [
         Prompt(id_, text, row, data.get(id_, {}), nth, tuple(rows), variant, digest and SentContent((), digest))
         for id_, text, row, nth, rows, variant, digest in document["prompts"]
     ]
-    return Grid([_arm_of(arm) for arm in document["arms"]], prompts, document["repeats"])
+    return Grid([_arm_of(arm, check_answers=check_answers) for arm in document["arms"]], prompts, document["repeats"])
 
 
 def table_of(document: Mapping[str, Any], grid: Grid) -> pd.DataFrame | None:
@@ -122,10 +125,13 @@ def _arm_document(arm: Arm) -> dict[str, Any]:
     }
 
 
-def _arm_of(document: Mapping[str, Any]) -> Arm:
-    system, schema, model = document["system"], document["schema"], document["model"]
+def _arm_of(document: Mapping[str, Any], *, check_answers: bool) -> Arm:
+    system, model = document["system"], document["model"]
+    schema = None if document["schema"] is None else Schema.of(document["schema"])
+    if schema is not None and not check_answers:
+        schema = schema.unchecked()
     messages = () if system is None else ({"role": "system", "content": system},)
-    request = ChatRequest(model, messages, document["params"], schema=None if schema is None else Schema.of(schema))
+    request = ChatRequest(model, messages, document["params"], schema=schema)
     service = _StoredService(model)
     names = {name: document[name] for name in ("label", "mark", "model", "variant")}
     return _StoredArm(service=service, given=service, request=request, stored=document, **names)

@@ -128,6 +128,8 @@ def _read(path: str | bytes, what: str) -> bytes:
             raise bad_request(f"{what} is a folder, not an image.")
         if (size := file.stat().st_size) > MAX_BYTES:
             raise _too_large(what, size)
+        if not file.is_file():  # a device or a pipe may have no end
+            raise bad_request(f"{what} is not a file.")
         return file.read_bytes()
     except FileNotFoundError:
         raise bad_request(

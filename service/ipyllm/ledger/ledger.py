@@ -172,6 +172,17 @@ class Ledger:
 
         return merge_columns(table, in_memory, query)
 
+    def pages(self, query: Conditions, *, timeout: float = READ_WAIT_S) -> Sequence[Conditions] | None:
+        """Return ``query`` in pages, to be read one by one, oldest first, so that memory need not hold all rows.
+
+        Rows that come later are on the last page. None where rows cannot be written or read by pages now, or are
+        limited: :meth:`read` returns them all.
+        """
+        with wait_limit(timeout):
+            if query.limit is not None or not self.flush(remaining_s(_WRITER_WAIT_S)):
+                return None
+            return self._query_store(lambda store: store.pages(query), None)
+
     def reserve(
         self,
         experiment: str,
@@ -266,6 +277,8 @@ class Ledger:
 
     def _unwritten_rows(self, query: Conditions) -> tuple[Sequence[Row], Conditions]:
         """Return the unwritten rows, and the query for the rows in the database."""
+        if query.page is not None:
+            return (), query
         self.flush(remaining_s(_WRITER_WAIT_S))
         in_memory = self._writer.pending.rows(query.table)  # before the database is read, so that no row is missed
         # A row that matches in the database may not match in memory any more, so read more rows than the limit.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from ipyllm.ledger.columns import Row, Table
+    from ipyllm.ledger.page import Page
 
 __all__ = ["Conditions", "ConversationQuery", "ExperimentQuery", "NoteQuery", "Query", "VoteQuery", "merge"]
 
@@ -24,7 +25,8 @@ class Conditions:
 
     ``since`` and ``until`` have a time zone; a row must begin at ``since`` or later, before ``until``. ``text``
     includes the columns of text, ``packed`` those of packed JSON, and ``limit`` returns only this number of the newest
-    rows.
+    rows. ``only`` leaves out all other columns that no condition needs; a ``page`` is read without the rows that are
+    still in memory.
     """
 
     table: ClassVar[Table]
@@ -37,12 +39,21 @@ class Conditions:
     text: bool = True
     packed: bool = False
     limit: int | None = None
+    only: frozenset[str] | None = None
+    page: Page | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns to return, in their order."""
         names = self.table.writable if self.packed else self.table.columns
-        return tuple(name for name in names if self.text or name not in TEXT)
+        needed = frozenset(names) if self.only is None else self.only | self.compared_columns()
+        return tuple(name for name in names if name in needed and (self.text or name not in TEXT))
+
+    def compared_columns(self) -> frozenset[str]:
+        """Return the columns that :meth:`matches` and the order of rows need."""
+        by_value = (name for name, attribute in self._accepted_values.items() if getattr(self, attribute))
+        by_kernel = () if self.kernel_ids is None else ("kernel_id",)
+        return frozenset({self.table.key, self.table.time, *by_kernel, *by_value})
 
     @property
     def needs_python(self) -> bool:
@@ -81,6 +92,10 @@ class Conditions:
             accepted = getattr(self, attribute)
             if accepted:
                 found.append(column[name].in_(accepted))
+        if self.page is not None:
+            from ipyllm.ledger.page import position_columns
+
+            found += self.page.conditions(*position_columns(self.table))
         return found
 
     def select(self) -> sa.Select[Any]:
@@ -133,6 +148,11 @@ class Query(Conditions):
     def without_json(self) -> Self:
         """Return the same conditions without limit and tags."""
         return replace(self, limit=None, tags={})
+
+    def compared_columns(self) -> frozenset[str]:
+        """Return the columns that :meth:`matches` and the order of rows need."""
+        tags = frozenset({"tags"}) if self.tags else frozenset()
+        return Conditions.compared_columns(self) | tags
 
     @property
     def needs_python(self) -> bool:

@@ -21,6 +21,7 @@ from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders, dead_participants
 from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
 from ipyllm.ledger.open_reads import OpenReads
+from ipyllm.ledger.paging import divide
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
 from ipyllm.ledger.stored_values import fetch
@@ -176,7 +177,7 @@ class Store:
                 if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
                     return None
                 self._mark_interrupted(connection)
-            if query.limit:
+            if query.limit or query.page is not None:
                 selects = [query.select()]
             else:  # unsorted: sorted reads look up every row by an index and take twice as long
                 half = last // arrow_read.N_READERS
@@ -188,6 +189,16 @@ class Store:
                 ]
             columns = {name: query.table.columns[name] for name in query.columns}
             return arrow_read.read_columns(self._file.path, selects, columns)
+
+    def pages(self, query: Conditions) -> Sequence[Conditions] | None:
+        """Return ``query`` for each page of its rows, as :func:`ipyllm.ledger.paging.divide` does."""
+        with (
+            self._detecting_replacement(),
+            self._connected() as connection,
+            hold(self._lock) if self._in_memory else nullcontext(),
+            limited_waits(connection),
+        ):
+            return divide(connection, query)
 
     def reserve(
         self, experiment: str, limit_usd: float, wanted: Mapping[str, tuple[float, bool]], released: Collection[str]

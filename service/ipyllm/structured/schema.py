@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from ipyllm.errors import LLMError, bad_request
@@ -67,6 +67,10 @@ class Schema:
             _source=source,
             _check=read.check,
         )
+
+    def unchecked(self) -> Self:
+        """Return the schema without its checks: it parses any JSON, as fast if somebody else wrote the schema."""
+        return replace(self, _check=lambda value: value)
 
     def __reduce__(self) -> tuple[object, ...]:
         # The check cannot be pickled; its source can.

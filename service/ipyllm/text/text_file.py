@@ -66,7 +66,7 @@ def read_dotenv(path: str | Path = ".env") -> Mapping[str, str | None]:
     """
     path = Path(path)
     try:
-        data = b"" if path.is_dir() else path.read_bytes()
+        data = path.read_bytes() if path.is_file() else b""  # a link to a device would have no end
     except OSError:  # none, or not ours to read
         return {}
     encoding = _encoding(data)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import stat
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from ipyllm import LLMError, cast_vote, export_usage, usage, votes
+from ipyllm.ledger import arrow_read, paging
 from ipyllm.ledger.ids import kernel_id
+
+_START = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -85,3 +90,70 @@ def test_parquet_without_pyarrow_says_what_to_install(frame, tmp_path, monkeypat
     with pytest.raises(LLMError, match=r"pip install 'ipyllm\[tables\]'"):
         export_usage(tmp_path / "calls.parquet", frame)
     assert list(tmp_path.glob("*.parquet")) == []
+
+
+@pytest.fixture
+def odd_rows(ledger, call, monkeypatch):
+    """A ledger that is read in pages of eight rows: equal and missing times, missing and first late values."""
+    monkeypatch.setattr(paging, "PAGE_ROWS", 8)
+    monkeypatch.setattr(paging, "_LEAST_ROWS", 8)
+    for n in range(23):
+        started_at = None if n % 5 == 0 else _START + timedelta(seconds=n // 7)
+        ledger.put(
+            call(
+                call_id=f"{(n * 7) % 23:03}",
+                started_at=started_at,
+                kernel_id="mine" if n % 4 else "another's",
+                tags={"arm": "it's", "né": str(n)} if n > 12 else None,
+                params={"stop": ["a"]} if n % 2 else {},
+                response='said "it",\nthen é' if n > 18 else None,
+                cost_usd=0.1 + n if n > 15 else None,
+                n_chunks=n if n > 17 else None,
+                warmup=bool(n % 2) if n > 8 else None,
+            )
+        )
+    assert ledger.flush(30)
+    return ledger
+
+
+_DAMAGES = {
+    "none": "SELECT 1",
+    "texts": "UPDATE calls SET response = CAST(x'636166e9' AS TEXT), tags = '{\"a\": 1, ' WHERE call_id > '010'",
+    "numbers": "UPDATE calls SET cost_usd = 'much', n_chunks = x'00ff' WHERE call_id > '015'",
+    "times": "UPDATE calls SET started_at = 'late' || call_id WHERE call_id > '012'",
+    "times_no_texts": "UPDATE calls SET started_at = CAST(x'ff' AS TEXT) WHERE call_id > '012'",
+    "times_bytes": "UPDATE calls SET started_at = x'ff' WHERE call_id > '012'",
+    "all_at_once": "UPDATE calls SET started_at = (SELECT max(started_at) FROM calls)",
+    "no_times": "UPDATE calls SET started_at = NULL",
+}
+
+
+@pytest.mark.parametrize(
+    ("damage", "filters", "through_arrow"),
+    [
+        *((damage, {}, False) for damage in _DAMAGES),
+        ("none", {"kernel": "mine"}, False),
+        ("none", {"text": False, "limit": 9}, False),
+        ("none", {}, True),
+        ("times_bytes", {}, True),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The ledger at .* has damaged values")
+def test_what_is_written_in_pages_is_what_usage_returns(
+    odd_rows, damage, filters, through_arrow, tmp_path, sql, monkeypatch
+):
+    if through_arrow:
+        pytest.importorskip("adbc_driver_sqlite")
+        monkeypatch.setattr(arrow_read, "MIN_ROWS", 8)
+    sql(_DAMAGES[damage])
+    filters = {"kernel": None} | filters
+    whole = usage(ledger=odd_rows, **filters)
+    for suffix in ("parquet", "csv"):
+        expected = export_usage(tmp_path / f"whole.{suffix}", whole)
+        written = export_usage(tmp_path / f"pages.{suffix}", ledger=odd_rows, **filters)
+        if suffix == "csv":
+            assert written.read_text() == expected.read_text()
+        else:
+            pd.testing.assert_frame_equal(pd.read_parquet(written), pd.read_parquet(expected))
+            if damage == "none" and "limit" not in filters:
+                assert pq.read_schema(written).equals(pq.read_schema(expected))

@@ -1,0 +1,79 @@
+"""What a stored experiment looks like. It may come from a damaged ledger, or in a file from somebody else."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import Field, InstanceOf, JsonValue, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
+
+__all__ = ["checked_document"]
+
+_Text = InstanceOf[str]  # which may hold lone surrogates
+_Name = Annotated[str, Field(min_length=1)]
+_Label = str | int | float | bool | None
+_Score = float | bool | str | None
+_Prompt = tuple[_Text, _Text, int, int, list[int], _Text, _Text | None]
+
+
+class _Arm(TypedDict):
+    label: _Name
+    mark: _Name
+    model: _Name
+    variant: str
+    system: _Text | None
+    params: dict[str, JsonValue]
+    schema: dict[str, JsonValue] | None
+    identity: dict[str, JsonValue]
+    earlier: list[JsonValue]
+    addresses: list[_Text | None]
+
+
+class _Grid(TypedDict):
+    repeats: int
+    arms: list[_Arm]
+    prompts: list[_Prompt]
+    data: list[dict[_Text, JsonValue]]
+    index: list[_Label | list[_Label]] | None
+    index_name: _Text | None
+
+
+class _Scores(TypedDict):
+    scorers: list[tuple[str, list[str], bool | None]]
+    by_call: dict[str, dict[str, dict[str, _Score]]]
+
+
+class _Document(TypedDict):
+    name: _Name
+    grid: _Grid
+    scores: _Scores | None
+
+
+def checked_document(record: Any) -> dict[str, Any]:
+    """Return the name, grid and scores of a stored experiment; raise ValueError, with a phrase, if they are damaged."""
+    try:
+        document = _adapter().validate_python(record)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"][:6])
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+    grid, scores = document["grid"], document["scores"]
+    labels = [arm["label"] for arm in grid["arms"]]
+    if not labels or len(set(labels)) < len(labels) or not grid["prompts"] or grid["repeats"] < 1:
+        raise ValueError("grid: it needs arms with different labels, prompts, and repeats of 1 or more")
+    if not {arm["variant"] for arm in grid["arms"]} <= {prompt[-2] for prompt in grid["prompts"]}:
+        raise ValueError("grid: an arm has no prompts")
+    if not document["name"].isprintable():
+        raise ValueError("name: it is not a line of text")
+    for of_call in () if scores is None else scores["by_call"].values():
+        for columns in of_call.values():
+            for column, value in columns.items():
+                if isinstance(value, str) is not column.endswith(("_error", "_reason")) and value is not None:
+                    raise ValueError(f"scores: {column[:40]!r} has a value of another type")
+    return dict(document)
+
+
+@cache
+def _adapter() -> TypeAdapter[_Document]:
+    return TypeAdapter(_Document)

@@ -1,0 +1,159 @@
+"""Saved experiments that somebody damaged, or made to do harm: refused by one sentence, and quickly."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import zipfile
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ipyllm import ConversationHistory, Experiment, LLMError
+from ipyllm.experiment import archive
+from ipyllm.images import image_part
+from ipyllm.ledger.columns import EXPERIMENTS
+from ipyllm.scorers import exact
+from ipyllm.text.text_file import read_dotenv
+from tests.fakes import answer
+
+_GRID_CHANGES = [
+    (("name",), None),
+    (("name",), "\x1b[31m"),
+    (("grid",), []),
+    (("grid", "repeats"), -1),
+    (("grid", "repeats"), 10**9),
+    (("grid", "arms"), []),
+    (("grid", "arms", 0, "label"), 5),
+    (("grid", "arms", 0, "label"), "\ud800"),
+    (("grid", "arms", 0, "model"), ""),
+    (("grid", "arms", 0, "variant"), "none"),
+    (("grid", "arms", 0, "identity"), "text"),
+    (("grid", "arms", 0, "schema"), {"type": "nothing"}),
+    (("grid", "prompts"), [[]]),
+    (("grid", "data"), [5]),
+    (("grid", "data", 0, "text"), "deep"),
+    (("grid", "index"), [{}]),
+    (("scores",), 5),
+    (("scores", "by_call"), {"id": {"exact": {"score_exact": "many"}}}),
+]
+
+
+@pytest.fixture
+def saved(model, server, tmp_path):
+    server.on(lambda _request: answer('{"good": "' + 40 * "a" + '"}'))
+    rows = [{"text": "so", "gold": "SO"}]
+    schema = {"type": "object", "properties": {"good": {"type": "string"}}}
+    experiment = Experiment(
+        rows, "{{ text }}", models=model("a"), scorers=[exact("gold")], schema=schema, name="kept", warmup=0
+    )
+    return experiment.run(progress=False).save(tmp_path / "run.zip")
+
+
+def changed(path, **members):
+    """Write an archive in which these members (without their ending) are others, and return its path."""
+    with zipfile.ZipFile(path) as old:
+        files = {name: old.read(name) for name in old.namelist()}
+    files |= {name: data for name in files for stem, data in members.items() if name.startswith(f"{stem}.")}
+    with zipfile.ZipFile(path.with_name("changed.zip"), "w", zipfile.ZIP_DEFLATED) as new:
+        for name, data in files.items():
+            new.writestr(name, data)
+    return path.with_name("changed.zip")
+
+
+def document_of(path):
+    with zipfile.ZipFile(path) as file:
+        return json.loads(file.read("experiment.json"))
+
+
+def with_value(document, place, value):
+    document = copy.deepcopy(document)
+    *parents, last = place
+    found = document
+    for name in parents:
+        found = found[name]
+    found[last] = value
+    return json.dumps(document)
+
+
+def refusal(path):
+    with pytest.raises(LLMError) as caught:
+        Experiment.load(path)
+    assert caught.value.category == "bad_request"
+    assert len(str(caught.value)) < 600
+    return str(caught.value)
+
+
+def test_values_of_other_types_are_refused(saved):
+    document = document_of(saved)
+    for place, value in _GRID_CHANGES:
+        if value == "deep":
+            for _ in range(900):
+                value = [value]  # noqa: PLW2901 - nested
+        assert refusal(changed(saved, experiment=with_value(document, place, value))), place
+
+
+def test_what_is_no_json_or_no_table_is_refused(saved):
+    for text in ("[" * 200_000, "", "\0", "NaN", '{"format": "ipyllm-experiment", "version": "9"}'):
+        assert "is not an experiment" in refusal(changed(saved, experiment=text))
+    assert "is not an experiment" in refusal(changed(saved, ledger=b"PAR1 PAR1"))
+
+
+def test_rows_with_values_of_other_types_are_refused(saved):
+    for column in ({"tags": ["[1]"]}, {"started_at": ["now"]}, {"input_tokens": [1.5]}, {"status": [1]}):
+        file = io.BytesIO()
+        pq.write_table(pa.table(column), file)
+        assert "has a value of another type" in refusal(changed(saved, ledger=file.getvalue()))
+
+
+def test_a_file_that_inflates_is_refused_before_it_fills_the_memory(saved, monkeypatch):
+    monkeypatch.setattr(archive, "_MAX_JSON", 1 << 20)
+    monkeypatch.setattr(archive, "_MAX_LEDGER", 1 << 20)
+    monkeypatch.setattr(archive, "_MAX_VALUES", 1_000)
+    assert "experiment.json has 3 MB" in refusal(changed(saved, experiment=" " * (3 << 20)))
+    assert "ledger.parquet has 3 MB" in refusal(changed(saved, ledger=" " * (3 << 20)))
+    assert "more than 1,000 values" in refusal(changed(saved, experiment="[" + "[]," * 2_000 + "0]"))
+    repeats = with_value(document_of(saved), ("grid", "repeats"), 2_000)
+    assert "more than 1,000 calls" in refusal(changed(saved, experiment=repeats))
+    file = io.BytesIO()
+    same = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), pa.array(["x" * 20]))  # of 2 MB
+    pq.write_table(pa.table({"call_id": same}), file)
+    assert len(file.getvalue()) < 10_000
+    assert "ledger.parquet has 1 MB" in refusal(changed(saved, ledger=file.getvalue()))
+
+
+def test_what_could_not_be_read_again_is_not_saved(saved, model, monkeypatch):
+    results = Experiment.load(saved)
+    monkeypatch.setattr(archive, "_MAX_JSON", 100)
+    with pytest.raises(LLMError, match=r"was not written: experiment.json"):
+        results.save(saved.with_name("large.zip"))
+    assert not saved.with_name("large.zip").exists()
+
+
+def test_a_schema_in_a_file_checks_no_answers(saved):
+    # Matching this pattern with 40 letters would take longer than the universe has existed.
+    slow = {"type": "object", "properties": {"good": {"type": "string", "pattern": "^(a+)+$x"}}}
+    path = changed(saved, experiment=with_value(document_of(saved), ("grid", "arms", 0, "schema"), slow))
+    assert Experiment.load(path).calls["parsed_good"].tolist() == ["a" * 40]
+
+
+def test_a_pipe_or_device_is_not_read_without_end(tmp_path):
+    pipe = tmp_path / "run.zip"
+    os.mkfifo(pipe)
+    assert "is not a file" in refusal(pipe)
+    for read in (lambda: ConversationHistory.load(pipe), lambda: image_part(pipe, "It")):
+        with pytest.raises(LLMError, match="is not a file"):
+            read()
+    assert read_dotenv(pipe) == {}
+
+
+def test_a_damaged_record_of_the_ledger_is_refused(saved):
+    from ipyllm.ledger.current import current_ledger
+
+    current_ledger().put({"name": "kept", "changed_at": datetime.now(UTC), "grid": {"repeats": "many"}}, EXPERIMENTS)
+    with pytest.raises(LLMError, match="What the ledger keeps of 'kept' is damaged"):
+        Experiment.open("kept")
