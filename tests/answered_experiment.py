@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from ulid import ULID
 
 from ipyllm import Experiment, OpenAIService
-from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
 from ipyllm.scorers import Score, Scorer
 
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

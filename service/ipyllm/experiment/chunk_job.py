@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from ipyllm.experiment.grid import Trial
-    from ipyllm.experiment.run import RunConfig
+    from ipyllm.experiment.run_config import RunConfig
 
 __all__ = ["ChunkJob"]
 

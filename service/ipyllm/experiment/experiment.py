@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
-import weakref
 from dataclasses import replace
 from functools import partial
 from inspect import signature
@@ -21,15 +19,14 @@ from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.parsed_answers import ParsedAnswers
 from ipyllm.experiment.progress_bar import show_done, watch
 from ipyllm.experiment.prompts import input_table, read_prompts
-from ipyllm.experiment.records import checked_tags, keep_record, keep_scores
+from ipyllm.experiment.records import checked_name, checked_tags, keep_record, keep_scores
 from ipyllm.experiment.results import Results
-from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
+from ipyllm.experiment.run_config import RunConfig
+from ipyllm.experiment.run_start import make_run, start_run, starting_alone
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
-from ipyllm.experiment.trial_claims import TrialClaims
 from ipyllm.experiment.written_rows import WrittenRows
-from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
 from ipyllm.settings import get_settings
@@ -45,19 +42,13 @@ if TYPE_CHECKING:
 
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.remote_run import RemoteRun
+    from ipyllm.experiment.run import Run
+    from ipyllm.experiment.run_progress import RunProgress
     from ipyllm.experiment.schedule import Order
     from ipyllm.services.base import BaseLLMService
     from ipyllm.timeout import Timeout
 
-__all__ = ["Experiment", "checked_name"]
-
-_running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
-_start_lock = renewed_in_child(threading.Lock())
-
-
-@in_forked_child
-def _forget_runs() -> None:
-    _running.clear()  # they run in the parent
+__all__ = ["Experiment"]
 
 
 class Experiment:
@@ -309,7 +300,9 @@ class Experiment:
             watch(run, name=self.name, n_done=n_done, show=progress, earlier=earlier)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(self.results().state) from None
-        self._report_problems(run.progress)
+        run.progress.report_problems()
+        if run.progress.stopped is not None:
+            warnings.warn(self.results().state, stacklevel=2)
         return self._scored_results()
 
     def start(
@@ -372,57 +365,31 @@ class Experiment:
     def _begin(self, executor: Any, chunk_size: int | None) -> int:
         """Start a run if there is anything to do, and return the number of trials that are done."""
         size = None if chunk_size is None else validate_int("chunk_size", chunk_size, 1)
-        with _start_lock:
-            other = _running.get(self.name)
-            if other is not None and not other.done.is_set():
-                raise bad_request(
-                    f"{self.name!r} is already running: .results() returns its results so far, .cancel() stops it."
+        with starting_alone(self.ledger, self.name) as claims:
+            self._run = None
+            recorded = self._ledger_progress()
+            done = recorded.done()
+            if self.ledger.is_held:
+                raise LLMError(
+                    f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
+                    "again when it can be read.",
+                    category="bad_request",
                 )
-            claims = TrialClaims(self.ledger, self.name)
-            claims.join()  # before the ledger is read: what others end from now on is not asked again
-            try:
-                n_done = self._start(executor, size, claims)
-            except BaseException:
-                claims.leave()
-                raise
-            if self._run is None:
-                claims.leave()
-            return n_done
-
-    def _start(self, executor: Any, chunk_size: int | None, claims: TrialClaims) -> int:
-        self._run = None
-        recorded = self._ledger_progress()
-        done = recorded.done()
-        if self.ledger.is_held:
-            raise LLMError(
-                f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
-                "again when it can be read.",
-                category="bad_request",
-            )
-        if changes := recorded.changes():
-            warnings.warn(changes, stacklevel=5)
-        to_do = [trial for key, trial in self.grid.trials.items() if key not in done]
-        config = replace(self._config(), claims=claims)
-        keep_record(self.ledger, self.name, self.grid, self._table, self._note, self._tags)
-        if not to_do:
+            if changes := recorded.changes():
+                warnings.warn(changes, stacklevel=3)
+            to_do = [trial for key, trial in self.grid.trials.items() if key not in done]
+            keep_record(self.ledger, self.name, self.grid, self._table, self._note, self._tags)
+            config, run = replace(self._config(), claims=claims), None
+            if to_do:
+                run = make_run(schedule_trials(to_do, self._seed, self._order), config, executor, size)
+                config = run.config
             self._note_run(config, recorded, done, to_do)
+            if run is None:
+                claims.leave()
+            else:
+                start_run(run)
+            self._run = run
             return len(done)
-        trials = schedule_trials(to_do, self._seed, self._order)
-        one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
-        uncounted = self._spending.check((trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm)
-        if uncounted:
-            warnings.warn(uncounted, stacklevel=5)
-        run: Run | RemoteRun
-        if executor is None:
-            run = Run(trials, config)
-        else:
-            from ipyllm.experiment.remote_run import RemoteRun
-
-            run = RemoteRun(trials, config, executor, chunk_size=chunk_size)
-        self._note_run(run.config, recorded, done, to_do)
-        run.start()
-        self._run = _running[self.name] = run
-        return len(done)
 
     def _note_run(
         self, config: RunConfig, recorded: LedgerProgress, done: AbstractSet[str], to_do: Iterable[Trial]
@@ -430,24 +397,3 @@ class Experiment:
         conditions = {arm.label: config.conditions(arm.service) for arm in self.grid.arms}
         asked = frozenset(trial.arm.label for trial in to_do)
         self._latest = LatestRun(frozenset(done), asked, conditions, recorded.done_in_words())
-
-    def _report_problems(self, progress: RunProgress) -> None:
-        if progress.unreachable and not progress.ended:
-            reasons = "; ".join(str(error).rstrip(".") for error in progress.unreachable.values())
-            first = next(iter(progress.unreachable.values()))
-            raise LLMError(
-                f"No model could be reached: {reasons}.", category=first.category, status_code=first.status_code
-            ) from None
-        for server, error in progress.unreachable.items():
-            warnings.warn(f"{server} could not be reached, so its other calls were not made: {error}", stacklevel=3)
-        for reason in progress.left.values():
-            warnings.warn(f"{reason} Its other calls were not made: run() again asks them.", stacklevel=3)
-        if progress.stopped is not None:
-            warnings.warn(self.results().state, stacklevel=3)
-
-
-def checked_name(name: Any) -> str:
-    """Return the name of an experiment; raise ``bad_request`` if it is not a line of text."""
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise bad_request(f"name must be a line of text, not {name!r}.")
-    return name

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipyllm.experiment.remote_run import RemoteRun
-    from ipyllm.experiment.run import Run, RunProgress
+    from ipyllm.experiment.run import Run
+    from ipyllm.experiment.run_progress import RunProgress
 
 __all__ = ["show_done", "watch"]
 

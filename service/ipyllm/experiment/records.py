@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Grid
     from ipyllm.ledger import Ledger
 
-__all__ = ["checked_tags", "keep_note", "keep_record", "keep_scores", "read_record"]
+__all__ = ["checked_name", "checked_tags", "keep_note", "keep_record", "keep_scores", "read_record"]
 
 
 def keep_record(
@@ -87,6 +87,13 @@ def read_record(ledger: Ledger, name: str) -> dict[str, Any]:
             category="not_found",
         )
     return record
+
+
+def checked_name(name: Any) -> str:
+    """Return the name of an experiment; raise ``bad_request`` if it is not a line of text."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise bad_request(f"name must be a line of text, not {name!r}.")
+    return name
 
 
 def checked_tags(tags: Any) -> dict[str, str] | None:

@@ -19,7 +19,8 @@ from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import bad_request
 from ipyllm.experiment.failure_limit import Outcome
 from ipyllm.experiment.grid import TRIAL_TAG
-from ipyllm.experiment.run import Run, RunConfig, request_of
+from ipyllm.experiment.run import Run
+from ipyllm.experiment.run_config import RunConfig, request_of
 from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit, max_cost
 from ipyllm.experiment.trial_claims import TrialClaims
 from ipyllm.experiment.written_rows import WrittenRows

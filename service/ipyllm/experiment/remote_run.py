@@ -24,7 +24,8 @@ from ipyllm.experiment.executors import executor_and_factory, worker_count
 from ipyllm.experiment.failure_limit import FailureLimit
 from ipyllm.experiment.picklable import check_picklable
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, answered_in, run_chunk, write_lost_calls
-from ipyllm.experiment.run import RunProgress, request_of
+from ipyllm.experiment.run_config import request_of
+from ipyllm.experiment.run_progress import RunProgress
 from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.experiment.trial_claims import TICK_S
 from ipyllm.fork_safety import renewed_in_child
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from ipyllm.experiment.grid import Trial
-    from ipyllm.experiment.run import RunConfig
+    from ipyllm.experiment.run_config import RunConfig
 
 __all__ = ["RemoteRun"]
 

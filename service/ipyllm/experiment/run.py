@@ -15,18 +15,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
-from ipyllm.experiment.conditions import Conditions
 from ipyllm.experiment.failure_limit import FailureLimit, Outcome
-from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
 from ipyllm.experiment.limit_shares import LimitShares
+from ipyllm.experiment.run_config import n_servers, request_of
+from ipyllm.experiment.run_progress import RunProgress
 from ipyllm.experiment.trial_queue import RunClaims, TrialQueue
 from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.candidates import category_of
-from ipyllm.process_identity import host_name
-from ipyllm.request import Provenance
-from ipyllm.routing.balancing import Pool
-from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import ServiceThread, service_thread
 from ipyllm.services.local import LocalService
@@ -34,99 +30,24 @@ from ipyllm.text.redact import redact
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
-    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.pace import Pace
-    from ipyllm.experiment.spending_limit import SpendingLimit
-    from ipyllm.experiment.trial_claims import TrialClaims
-    from ipyllm.pipeline.exchange import RowSink
-    from ipyllm.request import ChatRequest
+    from ipyllm.experiment.run_config import RunConfig
     from ipyllm.response import Category, ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Run", "RunConfig", "RunProgress", "request_of"]
+__all__ = ["Run"]
 
 _MODEL_ERRORS: Final = frozenset({"authentication", "not_found", "quota"})
 """Errors that every other call to the same model would return too."""
-
-_DEFAULT_CONCURRENCY: Final = 32
 
 _POLL_S: Final = 0.5
 """Seconds between two looks at trials that others hold."""
 
 _logger = logging.getLogger("ipyllm.experiment")
-
-
-@dataclass(slots=True)
-class RunProgress:
-    """Progress of a run. Written by one thread, read by any."""
-
-    to_do: int  # calls to make; warm-ups do not count
-    ended: int = 0  # calls that ended
-    failed: int = 0  # calls that ended in an error
-    elsewhere: int = 0  # calls that others made, who run the same experiment
-    in_flight: int = 0  # calls that are being made
-    cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
-    stopped: str | None = None  # why it ended early, in one sentence
-    stopped_by: Category = "quota"  # the category of that
-    unreachable: dict[str, LLMError] = field(default_factory=dict)  # servers that could not be reached, with the error
-    left: dict[str, LLMError] = field(default_factory=dict)  # arms and servers that failed too often, with the reason
-    one_at_a_time: bool = False  # whether there are embedded models, and they are asked one call at a time
-
-    def is_left(self, arm: Arm) -> bool:
-        """Return whether an arm is asked no more."""
-        return arm.server in self.unreachable or arm.server in self.left or arm.label in self.left
-
-    def problems(self) -> list[str]:
-        """Return a sentence for each server and arm that is asked no more."""
-        unreachable = [f"{server} could not be reached: {error}" for server, error in self.unreachable.items()]
-        return [*unreachable, *map(str, self.left.values())]
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """Settings shared by all calls of a run."""
-
-    experiment: str  # its name
-    grid: str  # its grid's signature
-    warmups: int  # calls to each model before the measured ones
-    concurrency: int | None  # most calls to one endpoint at the same time, if the user gave it
-    ledger: RowSink
-    spending: SpendingLimit
-    texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
-    on_outcome: Callable[[Trial, ChatResponse, LLMError | None], None] | None = None  # on the service thread
-    pace: Pace | None = None  # learns how many calls are in flight, up to the most
-    claims: TrialClaims | None = None  # without, no other process runs the same trials
-    waits_for_others: bool = True  # for the trials that others have claimed
-    senders: int = 1  # processes that share the limits per minute, as far as it is known
-    executor: str | None = None  # what runs the calls in other processes, for the ledger
-    max_failures: int | None = None  # in a row, after which an arm is left
-
-    @property
-    def most_in_flight(self) -> int:
-        """Most calls to one endpoint that is not embedded."""
-        if self.concurrency is not None:
-            return self.concurrency
-        return _DEFAULT_CONCURRENCY if self.pace is None else self.pace.most
-
-    def asks_one_at_a_time(self, service: BaseLLMService) -> bool:
-        """Whether calls to a service share this machine's cores, and so must not run at the same time."""
-        return self.concurrency is None and _is_embedded(service)
-
-    def in_flight_at(self, service: BaseLLMService) -> int:
-        """Most calls at the same time to the endpoint of a service."""
-        if self.asks_one_at_a_time(service):
-            return 1
-        most = self.most_in_flight
-        most = min(most, service.at_once or most, service.limits.max_in_flight or most)
-        return most * _n_servers(service) if isinstance(service, Pool) else most
-
-    def conditions(self, service: BaseLLMService) -> Conditions:
-        """Return the conditions under which calls to a service are measured."""
-        return Conditions(self.in_flight_at(service), self.executor, host_name())
 
 
 @dataclass(slots=True)
@@ -247,7 +168,7 @@ class Run:
         if self.config.warmups:
             # One model after the other: a server may hold one at a time.
             for trial in first_trials.values():
-                n_calls = self.config.warmups * _n_servers(trial.arm.service)
+                n_calls = self.config.warmups * n_servers(trial.arm.service)
                 queue = TrialQueue([replace(trial, warmup=True)] * n_calls, None)
                 await self._run_crew(_Crew(queue, max_in_flight))
 
@@ -369,30 +290,6 @@ class Run:
                 progress.unreachable.setdefault(server, error)
 
 
-def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
-    """Return the request of a trial; raise ``bad_request`` if the file of an image has gone or changed."""
-    arm, prompt = trial.arm, trial.prompt
-    request = arm.request
-    return replace(
-        request,
-        messages=trial.messages,
-        # A repeat needs a new answer.
-        cache=request.cache if trial.repeat == 0 and not trial.warmup else False,
-        provenance=Provenance(
-            origin="experiment",
-            tags={**request.provenance.tags, TRIAL_TAG: trial.key, GRID_TAG: config.grid},
-            experiment=config.experiment,
-            arm=arm.label,
-            variant=arm.variant or None,
-            prompt_id=prompt.prompt_id,
-            repeat=trial.repeat,
-            warmup=trial.warmup,
-            concurrency=config.in_flight_at(arm.service),
-            executor=config.executor,
-        ),
-    )
-
-
 def _by_endpoint(trials: Sequence[Trial], config: RunConfig) -> list[tuple[BaseLLMService, deque[Trial]]]:
     found: dict[Any, tuple[BaseLLMService, deque[Trial]]] = {}
     keys: dict[int, Any] = {}
@@ -412,14 +309,3 @@ def _endpoint_key(service: BaseLLMService) -> Any:
         return service.address(), service.limits
     except (LLMError, NotImplementedError):  # a missing key, for example, which the call reports
         return service.full_name
-
-
-def _is_embedded(service: BaseLLMService) -> bool:
-    """Return whether all calls to a service run in llama.cpp on this machine."""
-    services = list(service._arms()) if isinstance(service, Route) else []  # noqa: SLF001 - a route is ours
-    return all(map(_is_embedded, services)) if services else isinstance(service, LocalService)
-
-
-def _n_servers(service: BaseLLMService) -> int:
-    """Return the number of servers behind a service; each is warmed up."""
-    return max(1, len(list(service._arms()))) if isinstance(service, Route) else 1  # noqa: SLF001 - a route is ours

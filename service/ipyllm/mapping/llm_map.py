@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import Arm, canonical_json, make_arms
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.experiment.experiment import checked_name
 from ipyllm.experiment.grid import Trial, check_content
 from ipyllm.experiment.pace import Pace
 from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import Prompt
-from ipyllm.experiment.run import Run, RunConfig, request_of
+from ipyllm.experiment.records import checked_name
+from ipyllm.experiment.run import Run
+from ipyllm.experiment.run_config import RunConfig, request_of
 from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import current_ledger

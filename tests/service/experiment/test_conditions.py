@@ -10,7 +10,7 @@ import pytest
 from ipyllm import Experiment, OpenAIService, usage
 from ipyllm.comparison.arms import make_arms
 from ipyllm.dataframes.conditions import TIMES_LEFT_OUT
-from ipyllm.experiment.run import RunConfig
+from ipyllm.experiment.run_config import RunConfig
 from ipyllm.experiment.spending_limit import SpendingLimit
 from ipyllm.ledger import current_ledger
 from ipyllm.process_identity import host_name

@@ -8,7 +8,8 @@ import pytest
 
 from ipyllm import Experiment, LocalService, OpenAIService, embedded, fallback
 from ipyllm.experiment.progress_bar import _figures
-from ipyllm.experiment.run import RunConfig, RunProgress
+from ipyllm.experiment.run_config import RunConfig
+from ipyllm.experiment.run_progress import RunProgress
 from ipyllm.experiment.spending_limit import SpendingLimit
 from ipyllm.ledger import current_ledger
 from ipyllm.statistics.latency_caveats import overlapping

@@ -154,7 +154,7 @@ def test_workers_need_no_file(model, server, folder):
     import pickle
 
     from ipyllm.experiment.remote_chunk import Chunk
-    from ipyllm.experiment.run import RunConfig
+    from ipyllm.experiment.run_config import RunConfig
 
     experiment = Experiment([{"photo": "teal.png"}], "?", images="photo", models=model(), warmup=0)
     trials = list(experiment.grid.trials.values())

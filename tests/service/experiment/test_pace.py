@@ -8,7 +8,8 @@ import pytest
 
 from ipyllm.experiment.experiment import Experiment
 from ipyllm.experiment.pace import Pace
-from ipyllm.experiment.run import Run, RunConfig
+from ipyllm.experiment.run import Run
+from ipyllm.experiment.run_config import RunConfig
 from ipyllm.experiment.spending_limit import SpendingLimit
 from tests.fakes import answer
 

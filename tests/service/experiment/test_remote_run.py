@@ -13,7 +13,7 @@ import pytest
 from ipyllm import Experiment, LLMError, pool, usage
 from ipyllm.experiment.remote_chunk import Chunk, run_chunk
 from ipyllm.experiment.remote_run import _chunk_size
-from ipyllm.experiment.run import RunConfig
+from ipyllm.experiment.run_config import RunConfig
 from ipyllm.experiment.spending_limit import SpendingLimit
 from ipyllm.experiment.trial_claims import TrialClaims
 from ipyllm.ledger import Ledger, current_ledger, set_ledger

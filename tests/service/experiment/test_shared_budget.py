@@ -277,8 +277,9 @@ def test_earlier_calls_of_unknown_cost_are_said_when_a_limit_comes_later(priced,
     server.on(lambda request: answer("x", usage=request.prompt != "0"))
     experiment(priced, n=2).run(progress=False)
     said = r"^1 earlier call has an unknown cost, which max_cost_usd=\$5.00 does not include\.$"
-    with pytest.warns(UserWarning, match="The grid"), pytest.warns(UserWarning, match=said):
+    with pytest.warns(UserWarning, match="The grid") as warned, pytest.warns(UserWarning, match=said):
         experiment(priced, n=2, repeats=2, max_cost_usd=5).run(progress=False)
+    assert {each.filename for each in warned} == {__file__}
     assert state().n_uncounted == 1
     assert state().assumed_usd == pytest.approx(0.2), "with a limit, a call has a bound"
 
