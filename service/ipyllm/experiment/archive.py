@@ -38,6 +38,8 @@ _MAX_VALUES: Final = 10_000_000
 _MAX_LEDGER: Final = 1 << 30
 """Bytes of ``ledger.parquet``, and of its rows in memory."""
 _ROWS_AT_ONCE: Final = 256
+_ROW_BYTES: Final = 1_000
+"""What a row takes beside its text."""
 _MAX_INT: Final = 2**63 - 1
 _TYPES: Final[dict[Kind, Any]] = {
     "text": str,
@@ -149,7 +151,7 @@ def _rows(data: bytes) -> Iterator[dict[str, Any]]:
             if "call_id" not in row:
                 raise ValueError(f"a row in {_LEDGER} has no call_id")
             # Counted as text: a few bytes of a dictionary may stand for millions of rows.
-            size += sum(len(value) if isinstance(value, str) else 8 for value in row.values())
+            size += _ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, str))
             _check_size(_LEDGER, size, _MAX_LEDGER)
             yield row
 
