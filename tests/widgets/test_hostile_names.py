@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from importlib import import_module
 
@@ -12,6 +13,7 @@ import tqdm.notebook
 from ipyllm import Experiment, LLMError, OpenAIService, compare, plots, summarise, usage
 from ipyllm.conversations.history import ConversationHistory
 from ipyllm.embedded.catalogue import CATALOGUE
+from ipyllm.rendering.style import copy_script
 from ipyllm_magics.commands.history import ConversationView
 from ipyllm_widgets.chat.chat_export import export_chat
 from ipyllm_widgets.chat.static_transcript import transcript
@@ -103,7 +105,8 @@ def test_the_tables_of_an_experiment(results, tmp_path):
     ):
         assert_harmless(html)
     page = results.report(tmp_path / "report.html").read_text()
-    assert "<script" not in page
+    explorer = ['<script type="application/octet-stream" class="ipyllm-xdata">', '<script type="module">']
+    assert re.findall("<script[^>]*>", page) == explorer
     assert "<img src=x" not in page
 
 
@@ -129,6 +132,8 @@ def test_conversations():
     history.add_message("user", HOSTILE)
     history.add_message("assistant", HOSTILE)
     messages = history.to_messages()
-    assert_harmless(ConversationView(HOSTILE, history)._repr_html_())
+    shown = ConversationView(HOSTILE, history)._repr_html_()
+    assert shown.count("<script") == 1
+    assert_harmless(shown.replace(copy_script(shown), ""))
     assert_harmless(transcript(messages, HOSTILE)[0])
     assert_harmless(export_chat(history, "html", title=HOSTILE))

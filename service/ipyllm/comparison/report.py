@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ipyllm.comparison.report_page import PagePart
     from ipyllm.statistics.observations import Metric, Observations, Sort
 
 __all__ = ["write"]
@@ -63,6 +64,7 @@ def write(
     title: str = "Comparison of language models",
     level: float = 0.95,
     most_prompts: int = 500,
+    explorer: PagePart | None = None,
 ) -> Path:
     """Write a report and return its path.
 
@@ -89,6 +91,8 @@ def write(
         Confidence of all intervals.
     most_prompts : int
         Maximum number of prompts with answers in the report, in the order of the calls.
+    explorer : PagePart, optional
+        The explorer of the answers, as ``results.explorer_part()`` returns it; the answers stand below it, folded.
 
     Returns
     -------
@@ -138,9 +142,14 @@ def write(
         strengths = ranking(valid_votes, level=level)
         sections += ["<h2>Votes</h2>", table(strengths.compact()), sentences(strengths)]
     sections += _plots(calls, observed, valid_votes, sort)
-    sections += _prompts(calls, observed, most_prompts)
+    answers = "".join(_prompts(calls, observed, most_prompts))
+    if explorer is not None and answers:
+        folded = f"<details><summary>All answers</summary>{answers}</details>"
+        answers = f"<h2>Explore the answers</h2>{explorer.html}{folded}"
+    sections.append(answers)
     sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}</section>")
-    path.write_text(page(title, "\n".join(sections)), encoding="utf-8")
+    script_source = explorer.script_source if explorer is not None else ""
+    path.write_text(page(title, "\n".join(sections), script_source), encoding="utf-8")
     return path
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Protocol
 
 from ipyllm.rendering import STYLE
 from ipyllm.text.terminal import strip_control_sequences
 
-__all__ = ["page"]
+__all__ = ["PagePart", "page"]
 
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta http-equiv="Content-Security-Policy"
+content="default-src 'none'; style-src 'unsafe-inline'; img-src data:{script}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 {answer_style}
@@ -50,7 +52,7 @@ details{border-bottom:1px solid var(--line);padding:.4rem 0} summary{cursor:poin
 .answer header{font-size:.85rem;opacity:.85;margin-bottom:.3rem}
 pre.prompt{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 .5rem 1rem;font-size:.9rem}
 @page{size:A4;margin:14mm}
-@media print{:root{color-scheme:only light}
+@media print{:root{color-scheme:only light} .ipyllm-xpage{display:none}
 body{font-size:10pt;max-width:none;margin:0;padding:0;background:#fff;color:#000}
 .tabled table{font-size:7pt} .tabled.lead table{font-size:8pt} .tabled :is(th,td){padding:.2rem .15rem}
 .tabled :is(th:first-child){min-width:5rem;max-width:12rem} .ipyllm-scroller{overflow:visible}
@@ -58,7 +60,20 @@ h1,h2,h3{break-after:avoid} :is(tr,img,.headline,.answer header){break-inside:av
 .details{break-before:page}}"""
 
 
-def page(title: str, body: str) -> str:
-    """Return the page of this title, which is text, and body, which is HTML."""
+class PagePart(Protocol):
+    """A part of a page that has a script."""
+
+    @property
+    def html(self) -> str:
+        """The part, with its script."""
+
+    @property
+    def script_source(self) -> str:
+        """The source expression by which a content security policy allows the script."""
+
+
+def page(title: str, body: str, script_source: str = "") -> str:
+    """Return a page of a title, which is text, and a body, which is HTML; only the script of that source runs in it."""
     shown = escape(strip_control_sequences(title))
-    return _PAGE.format(title=shown, answer_style=STYLE, style=_STYLE, body=body)
+    script = f"; script-src {script_source}" if script_source else ""
+    return _PAGE.format(title=shown, script=script, answer_style=STYLE, style=_STYLE, body=body)

@@ -10,8 +10,6 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, nodes
-
 from ipyllm.errors import bad_request
 from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
 from ipyllm.text.format import is_missing
@@ -72,6 +70,8 @@ class RowTemplate:
     @cached_property
     def _inserted(self) -> frozenset[str]:
         found = set[str]()
+        from jinja2 import Environment, nodes
+
         for output in Environment(autoescape=True).parse(self._text).find_all(nodes.Output):
             for node in output.nodes:
                 match node:

@@ -8,11 +8,11 @@ earlier kernel of the same experiment has left there come along with the first.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
@@ -291,7 +291,7 @@ def _shares_ledger(ledger: Ledger, chunk: Chunk) -> bool:
 
 
 def _is_abandoned() -> bool:
-    parent = parent_process()
+    parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
 
 

@@ -280,7 +280,7 @@ class Results:
 
         votes = self._votes()
         own: dict[str, Any] = {"title": self._name, "votes": votes if len(votes) else None}
-        return write(self, path, **own | options)
+        return write(self, path, explorer=self.explorer_part(), **own | options)
 
     def matrix(self) -> AnswerMatrix:
         """Return the answers as a matrix: a row for each prompt and repeat, a cell for each arm.

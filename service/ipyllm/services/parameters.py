@@ -80,7 +80,7 @@ def _problem(name: str, value: Any) -> str | None:
     if name in _NOT_PARAMETERS:
         return _NOT_PARAMETERS[name]
     if name not in KNOWN:
-        near = closest(name, (*KNOWN, *OPTIONS), cutoff=0.8)
+        near = None if name in OPTIONS else closest(name, (*KNOWN, *OPTIONS), cutoff=0.8)
         return f"There is no parameter {name!r}; did you mean {near!r}?" if near is not None else None
     if name in _NUMBERS:
         kind, low, high = _NUMBERS[name]

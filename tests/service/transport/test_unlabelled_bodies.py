@@ -152,7 +152,7 @@ def test_deep_json_in_a_refusal_or_in_the_text_of_an_answer_is_an_error_of_one_l
     service = OllamaService("m", base_url=fake.base_url, max_retries=0)
     for script, options, category in [
         (status(400, f'{{"error": {deep}}}', JSON), {}, "bad_request"),
-        (answer(deep), {"schema": list[int], "repairs": 0}, "api_error"),
+        (answer(deep), {"schema": list[int], "repairs": 0}, "schema_mismatch"),
     ]:
         fake.default = script
         with pytest.raises(LLMError) as caught:

@@ -56,7 +56,7 @@ class ChatView extends LiveView {
       if (open) this.settings.system.focus();
     } }, "Settings");
     const formats = menuButton("Export", FORMATS, (format) => this.ask("export", { format }));
-    this.undo = h("div", { class: "ipyllm-hint ipyllm-undo", role: "status", hidden: true });
+    this.undo = h("div", { class: "ipyllm-undo", role: "status", hidden: true });
     const clear = h("button", { type: "button", class: "ipyllm-button", click: () => {
       // A second click confirms: this cannot be undone.
       if (clear.textContent !== "Clear") this.ask("clear");
