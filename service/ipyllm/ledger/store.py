@@ -1,61 +1,46 @@
-"""Database of a ledger: opened when first needed, written and read in whole transactions.
+"""The rows of a ledger in its database, written and read in whole transactions.
 
-It waits for short locks, and raises other errors: the writer keeps the rows and tries again. This module imports
-SQLAlchemy, so only the writer thread and the first read import it.
+Errors but short locks are raised: the writer keeps the rows and tries again. This module imports SQLAlchemy, so only
+the writer thread and the first read import it.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
-from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.claims import delete_abandoned, forget_dead, leave, update_claims
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders, dead_participants
-from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
-from ipyllm.ledger.open_reads import OpenReads
+from ipyllm.ledger.database import Database
+from ipyllm.ledger.dead_processes import dead_holders, dead_participants
 from ipyllm.ledger.paging import divide
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
-from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
+from ipyllm.ledger.sqlite_file import error_text
 from ipyllm.ledger.stored_values import fetch
 from ipyllm.ledger.tables import (
-    VERSION,
-    UnknownVersionError,
-    calls,
-    migrate,
     participants,
     reservations,
     tables,
-    version_of,
 )
-from ipyllm.ledger.unwritten_rows import UnwrittenRows
-from ipyllm.ledger.upserts import Upserts, is_row_error
-from ipyllm.ledger.wait_limit import BUSY_S, begin_writing, hold, is_limited, limited_waits, remaining_s
+from ipyllm.ledger.upserts import is_row_error
+from ipyllm.ledger.wait_limit import hold, limited_waits
 from ipyllm.process_identity import this_process
 from ipyllm.text.format import count, join_names
-from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
-    import sqlite3
-    import threading
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from ipyllm.ledger.budget_state import BudgetState
     from ipyllm.ledger.claim_state import ClaimRequest, ClaimState
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
-
-_MARK_S = 1.0
-"""Seconds that a read waits to mark interrupted calls."""
+__all__ = ["Store"]
 
 _NAMED = 3
 """Most rows that a sentence names."""
@@ -73,43 +58,8 @@ _EMPTY_SHARE = 0.25
 """Largest empty share of the file; above it, the file is rewritten."""
 
 
-class LedgerReplacedError(Exception):
-    """The open file is no longer the file at its path: rows written to it are lost."""
-
-
-class LedgerDamagedError(Exception):
-    """The file was no longer a valid database, and was moved aside; the next opening reads what it can of it."""
-
-
-class Store:
-    """One database, given by the path of an SQLite file or by an SQLAlchemy URL.
-
-    ``lock`` is held while connections are opened, closed or written to; rows are fetched without it. ``say`` takes what
-    the user should know about the ledger, as the end of a sentence.
-    """
-
-    def __init__(self, target: str, lock: threading.RLock, say: Callable[[str], None]) -> None:
-        self._lock = lock
-        self._say = say
-        self._url = sa.make_url(target) if "://" in target else sa.URL.create("sqlite", database=target)
-        if self._url.drivername == "postgresql":
-            self._url = self._url.set(drivername="postgresql+psycopg")
-        remember_secret(str(self._url.password) if self._url.password else None)
-        self._backend: Final = self._url.get_backend_name()
-        self._file: SQLiteFile | None = None
-        self._in_memory: Final = self._backend == "sqlite" and self._url.database in {None, "", ":memory:"}
-        if self._backend == "sqlite" and not self._in_memory:
-            self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
-            self._url = self._url.set(database=str(self._file.path))
-        self._engine: sa.Engine | None = None
-        self._reads: Final = OpenReads()
-        self._ahead = timedelta()  # the database's clock, of ours
-        self._upserts = Upserts(self._backend)
-        self._makes_tables = False  # this process makes or upgrades them, so SQL that fails is no sign of damage
-        self.unwritten: Final = UnwrittenRows(str(self) if self._file is None else self._file.path)
-
-    def __str__(self) -> str:
-        return self._url.render_as_string(hide_password=True) if self._file is None else str(self._file.path)
+class Store(Database):
+    """The rows of a ledger: written and read in whole transactions."""
 
     def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
         """Insert ``rows``, or update these columns of existing rows, in one transaction.
@@ -312,164 +262,8 @@ class Store:
                 return total
             total += found
 
-    def close(self) -> None:
-        """Close all connections. The next write or read opens new ones."""
-        with self._lock:
-            if self._engine is not None:
-                self._engine.dispose()
-                self._engine = None
-
-    def abandon(self) -> None:
-        """Drop the parent's connections in a forked child, without closing them."""
-        never_finalize(self._engine)
-        self._engine = None
-        self._reads.forget()
-
-    def before_fork(self, timeout: float) -> None:
-        """Close SQLite connections before a fork, for the reason in :mod:`ipyllm.fork_safety`, after the open reads."""
-        if self._backend == "sqlite" and not self._in_memory:
-            self._reads.stop(timeout)
-            self.close()
-
-    def after_fork_in_parent(self) -> None:
-        """Let reads begin again."""
-        self._reads.go_on()
-
-    @contextmanager
-    def _connected(self) -> Iterator[sa.Connection]:
-        """Yield a connection to read with. A thread that writes, and waits for others, is not waited for."""
-        is_file = self._file is not None
-        while True:
-            if self._engine is None:
-                with hold(self._lock):
-                    self._opened()
-            with self._reads.one() if is_file else nullcontext():
-                if (engine := self._engine) is None:  # closed just now, for a fork
-                    continue
-                with engine.connect() as connection:
-                    yield connection
-                return
-
-    def _opened(self) -> sa.Engine:
-        """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""
-        if self._engine is None:
-            self._engine = retry_while_busy(self._open, for_s=remaining_s(BUSY_S), pause_s=(0.005, 0.05))
-            try:
-                self._take_in_leftovers(self._engine)
-            except sa_exc.OperationalError as exc:
-                if is_busy(exc):  # so that the next opening takes them in
-                    self.close()
-                raise
-        return self._engine
-
-    def _open(self) -> sa.Engine:
-        engine = self._new_engine()
-        try:
-            self._set_up(engine)
-        except BaseException:
-            engine.dispose()
-            raise
-        return engine
-
-    def _new_engine(self) -> sa.Engine:
-        if self._backend == "postgresql":
-            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_S)})
-        if self._backend != "sqlite":
-            raise sa_exc.ArgumentError(f"a ledger must be SQLite or PostgreSQL, not {self._backend}")
-        if self._file is not None:
-            self._file.prepare()
-        pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
-        arguments = {"timeout": BUSY_S, "check_same_thread": False}
-        engine = sa.create_engine(self._url, connect_args=arguments, **pool)
-        sa.event.listen(engine, "connect", _configure)
-        return engine
-
-    def _set_up(self, engine: sa.Engine) -> None:
-        with engine.connect() as connection, limited_waits(connection):
-            version = version_of(connection)  # first: a newer ledger must stay unchanged
-            if self._backend == "sqlite":
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-            if version < VERSION:
-                self._makes_tables = True
-                self._begin(connection)
-                migrate(connection)
-            connection.commit()
-            if self._backend == "postgresql":
-                clock: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-                self._ahead = clock - datetime.now(UTC)
-            self._mark_interrupted(connection)
-
-    def _take_in_leftovers(self, engine: sa.Engine) -> None:
-        """Write what earlier processes could not, and what can be read of damaged files."""
-        if self._in_memory:
-            return
-        if self._file is not None:
-            take_in_damaged_files(engine, self._begin, self._file, self._say)
-        take_in_unwritten_rows(engine, self._begin, self.unwritten, self._upserts, self._now(), self._say)
-
-    def _now(self) -> datetime:
-        """Return the time of the database's host: those of the processes that share a ledger may differ."""
-        return datetime.now(UTC) + self._ahead
-
     def _write_all(self, engine: sa.Engine, rows: Sequence[Row], table: Table) -> None:
         with engine.connect() as connection:
             self._begin(connection)
             self._upserts.execute(connection, rows, table, self._now())
             connection.commit()
-
-    def _begin(self, connection: sa.Connection, for_s: float | None = None) -> None:
-        if self._backend == "sqlite":
-            begin_writing(connection, BUSY_S if for_s is None else for_s)
-
-    def _begin_alone(self, connection: sa.Connection, lock: int, experiment: str) -> None:
-        """Begin a transaction that is the only one of its kind for an experiment."""
-        self._begin(connection)
-        if self._backend == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock, sa.func.hashtext(experiment))))
-
-    def _mark_interrupted(self, connection: sa.Connection) -> None:
-        """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""
-        interrupted = calls_of_dead(connection, self._now())
-        connection.rollback()
-        if not interrupted:
-            return
-        same_row = (calls.c.call_id == sa.bindparam("dead_call"), calls.c.updated_at == sa.bindparam("last_update"))
-        try:
-            # A read can do without, and must have time left for itself.
-            self._begin(connection, _MARK_S if is_limited() else BUSY_S)
-            connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
-            connection.commit()
-        except sa_exc.OperationalError:
-            connection.rollback()
-
-    @contextmanager
-    def _detecting_replacement(self) -> Iterator[None]:
-        """Raise LedgerReplacedError or LedgerDamagedError if the file was replaced or damaged."""
-        try:
-            yield
-        except (sa_exc.DatabaseError, UnicodeDecodeError, UnknownVersionError) as exc:
-            if self._is_replaced():
-                self.close()
-                raise LedgerReplacedError from exc
-            if self._file is not None and self._shows_damage(exc, self._file):
-                self.close()
-                self._file.move_aside()
-                self._makes_tables = True
-                raise LedgerDamagedError(error_text(exc)) from exc
-            raise
-        if self._is_replaced():  # SQLite writes into a deleted file without an error
-            self.close()
-            raise LedgerReplacedError
-
-    def _shows_damage(self, exc: Exception, file: SQLiteFile) -> bool:
-        is_malformed = isinstance(exc, UnknownVersionError) or file.is_malformed(exc)
-        return is_damaged(exc) or (is_malformed and not self._makes_tables)
-
-    def _is_replaced(self) -> bool:
-        return self._file is not None and self._engine is not None and self._file.is_replaced
-
-
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # type: ignore[assignment,unused-ignore]
-    connection.execute(f"PRAGMA busy_timeout={int(remaining_s(BUSY_S) * 1000)}").close()  # the next reads the file
-    connection.execute("PRAGMA synchronous=NORMAL").close()

@@ -71,7 +71,7 @@ class StoreHandle:
 
     def is_lost(self, exc: Exception) -> bool:
         """Return whether ``exc`` says that the database was lost; the next use creates a new one, and says so."""
-        from ipyllm.ledger.store import LedgerDamagedError, LedgerReplacedError
+        from ipyllm.ledger.database import LedgerDamagedError, LedgerReplacedError
 
         if isinstance(exc, LedgerDamagedError):
             _log.warning("The ledger at %s is damaged (%s).", self, exc)
