@@ -27,14 +27,14 @@ class CallsFrame(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         with pd.option_context("display.html.use_mathjax", False):
-            html: str | None = _to_the_second(self)._repr_html_()  # type: ignore[operator]
+            html: str | None = _to_the_second(self)._repr_html_()
         return html
 
     def __repr__(self) -> str:
         return strip_control_sequences(repr(_to_the_second(self)))
 
 
-def _to_the_second(frame: pd.DataFrame) -> pd.DataFrame:
+def _to_the_second(frame: pd.DataFrame) -> Any:
     """Return the frame as one of pandas, its times cut: microseconds make the table wide and tell a reader nothing."""
     shown = pd.DataFrame(frame)
     return shown.assign(**{str(name): shown[name].dt.floor("s") for name in shown.select_dtypes("datetimetz")})

@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import replace
-from itertools import accumulate
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -19,17 +18,15 @@ from ulid import ULID
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError
+from ipyllm.experiment.chunk_budget import affordable_part
 from ipyllm.experiment.chunk_job import ChunkJob
 from ipyllm.experiment.executors import executor_and_factory, worker_count
 from ipyllm.experiment.failure_limit import FailureLimit
 from ipyllm.experiment.picklable import check_picklable
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, answered_in, run_chunk, write_lost_calls
-from ipyllm.experiment.run_config import request_of
 from ipyllm.experiment.run_progress import RunProgress
-from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.experiment.trial_claims import TICK_S
 from ipyllm.fork_safety import renewed_in_child
-from ipyllm.ledger.budget_state import within
 from ipyllm.observability.logs import log_failure
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.liveness import Liveness
@@ -53,9 +50,6 @@ _MIN_SUBMITTED: Final = 32
 """Number of chunks that are submitted at once, even to a few workers: clusters grow with what waits for them."""
 
 _SUBMITTED_PER_WORKER: Final = 4
-_LEAST_PART: Final = 0.25
-"""Share of a chunk that is worth submitting alone while calls in flight may still make room for more of it."""
-
 _POLL_S: Final = 0.25
 """Seconds between two looks at the budget, or at trials that others hold, while only other processes can change it."""
 
@@ -176,7 +170,11 @@ class RemoteRun:
             self._claim(job)
             if not job.trials:
                 continue
-            part, rest = self._affordable_part(job)
+            try:
+                part, rest = affordable_part(job, self.config, makes_room=bool(self._submitted))
+            except LLMError as exc:
+                self._stop(str(exc))
+                part, rest = None, job
             if rest is not None:
                 queue.appendleft(rest)
             if part is None:
@@ -346,53 +344,7 @@ class RemoteRun:
             job.keep({trial.key for trial in job.trials}.difference(given_up), self.config)
         return job
 
-    # ---- the budget --------------------------------------------------------------------------------
-
-    def _affordable_part(self, job: ChunkJob) -> tuple[ChunkJob | None, ChunkJob | None]:
-        """Reserve the highest cost of a chunk, or of as many of its calls as the budget allows now.
-
-        Return the part to submit, None if it must wait, and the part that is left. Stop the run if no call can ever
-        fit: when nothing in flight can cost less than is reserved for it.
-        """
-        spending = self.config.spending
-        if not spending.limited:
-            return job, None
-        try:
-            bounds = [self._bound(trial) for trial in job.calls]
-            reservation_id = str(ULID())
-            state = spending.reserve_now(reservation_id, sum(bounds))
-            n_fitting = len(job.trials)
-            if not state.granted:
-                left = spending.limit_usd - state.spent_usd - state.reserved_usd
-                n_fitting = 0 if job.is_warmup else sum(within(total, left) for total in accumulate(bounds))
-                makes_room = bool(self._submitted) or state.releasable_usd > 0
-                if not n_fitting and not makes_room:
-                    raise spending.refusal(bounds[0], state, job.calls[0].arm.model)
-                is_worth_it = n_fitting >= (len(bounds) * _LEAST_PART if makes_room else 1)
-                if not is_worth_it or not spending.reserve_now(reservation_id, sum(bounds[:n_fitting])).granted:
-                    return None, job  # until calls in flight have ended; or another process was faster
-        except LLMError as exc:
-            self._stop(str(exc))
-            return None, job
-        rest = None
-        if n_fitting < len(job.trials):
-            rest, job = (
-                ChunkJob(Chunk.of(part, self.config), part, tries=job.tries, is_claimed=True)
-                for part in (job.trials[n_fitting:], job.trials[:n_fitting])
-            )
-            bounds = bounds[:n_fitting]
-        job.reservation_id, job.bounds_usd = reservation_id, bounds
-        job.chunk = replace(
-            job.chunk,
-            reservation_id=reservation_id,
-            limit_usd=sum(bounds),
-            hidden_tokens=hidden_tokens().snapshot(),
-        )
-        return job, rest
-
-    def _bound(self, trial: Trial) -> float:
-        request = request_of(trial, self.config)
-        return self.config.spending.bound(max_cost(trial.arm.service, request), request.model)
+    # ---- the end of a chunk -------------------------------------------------------------------------
 
     def _lose(self, job: ChunkJob) -> None:
         """Count the calls of a chunk without a report, whose worker may have made some.
