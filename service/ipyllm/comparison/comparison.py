@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.answers_table import answers_table, note_on_times
 from ipyllm.comparison.arms import Arm, make_arms
-from ipyllm.comparison.votes import UNDECIDED, cast_vote
+from ipyllm.comparison.vote_outcome import check_outcome, outcome_of
+from ipyllm.comparison.votes import cast_vote
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service
@@ -325,7 +326,7 @@ or prompt.
         if not self.done.is_set():
             raise bad_request("Some answers are not complete yet: vote when all have ended.")
         complete = self.complete
-        self._check_complete(outcome, [self.arms[index] for index in complete])
+        check_outcome(outcome, self.arms, [self.arms[index] for index in complete])
         variants = {arm.variant: arm.request.prompt for arm in self.arms}
         cast_vote(
             {self.arms[index].full_label: response.call_id or None for index, response in complete.items()},
@@ -348,15 +349,6 @@ or prompt.
             if response is not None and response.status == "ok"
         }
 
-    def _check_complete(self, outcome: str, arms: Sequence[Arm]) -> None:
-        if len(arms) < 2:  # noqa: PLR2004
-            only = f"only {arms[0].mark} has a complete answer" if arms else "no arm has a complete answer"
-            raise bad_request(f"There is nothing to vote on: {only}.")
-        if outcome not in {*UNDECIDED, *(arm.label for arm in arms)}:
-            mark = next(arm.mark for arm in self.arms if arm.label == outcome)
-            choices = ", ".join([*(arm.mark for arm in arms), *UNDECIDED])
-            raise bad_request(f"{mark} has no complete answer, so it is not part of the vote: choose one of {choices}.")
-
     def outcome(self, which: str) -> str:
         """Return the outcome of a vote for ``which``: a label, ``"tie"`` or ``"both_bad"``.
 
@@ -365,14 +357,7 @@ or prompt.
         LLMError
             There is no such arm.
         """
-        wanted = which.strip()
-        if wanted in UNDECIDED:
-            return wanted
-        for arm in self.arms:
-            if wanted.upper() == arm.mark or (wanted in {arm.label, arm.full_label} and not self.names_hidden):
-                return arm.label
-        known = [arm.mark if self.names_hidden else f"{arm.mark} ({arm.label})" for arm in self.arms]
-        raise bad_request(f"There is no arm {which!r} to vote for; there are: {', '.join([*known, *UNDECIDED])}.")
+        return outcome_of(which, self.arms, names_hidden=self.names_hidden)
 
 
 def compare(

@@ -369,31 +369,9 @@ class Results:
         return self._parsed.checked(with_conditions(calls, latest, self._concurrency()))
 
     def _votes(self) -> pd.DataFrame:
-        """Return the votes between arms of this experiment, under the arms' labels."""
-        from ipyllm.comparison.votes import votes
+        from ipyllm.experiment.votes_on_arms import votes_on_arms
 
-        calls = self._calls()
-        arm_by_call = dict(zip(calls["call_id"], calls["arm"], strict=True))
-        # A vote without calls names an arm by its label, or by its model if that has a single arm.
-        models = calls.groupby("model")["arm"].agg(["nunique", "first"])
-        arm_by_name = models.loc[models["nunique"] == 1, "first"].to_dict()
-        arm_by_name |= {name: arm.label for arm in self._grid.arms for name in (arm.full_label, arm.label)}
-        found = votes(kernel=None, ledger=self._ledger)
-        id_by_call = dict(zip(calls["call_id"], calls["prompt_id"], strict=True))
-        id_by_text = {trial.prompt.text: trial.prompt.prompt_id for trial in self._grid.trials.values()}
-        rows = []
-        for vote in found.to_dict("records"):
-            ids = {id_by_call[id_] for id_ in vote["arms"].values() if id_ in id_by_call} or {
-                id_by_text.get(vote["prompt"])
-            }
-            if len(ids) > 1 or None in ids:
-                continue
-            arms = {label: arm_by_call.get(id_) or arm_by_name.get(label) for label, id_ in vote["arms"].items()}
-            if None not in arms.values() and len(set(arms.values())) == len(arms):
-                renamed = {arms[label]: id_ for label, id_ in vote["arms"].items()}
-                outcome = arms.get(vote["outcome"], vote["outcome"])
-                rows.append({**vote, "arms": renamed, "outcome": outcome, "prompt_id": ids.pop()})
-        return found.iloc[:0] if not rows else type(found)(rows, columns=[*found.columns, "prompt_id"])
+        return votes_on_arms(self._grid, self._calls(), self._ledger)
 
 
 def _categories(failed: pd.DataFrame) -> str:
