@@ -39,6 +39,7 @@ def keep_record(
             "arms": [arm.label for arm in grid.arms],
             "n_prompts": len(grid.prompts),
             "repeats": grid.repeats,
+            "signature": grid.signature,
             "data_hash": data_hash(grid),
             "grid": document_of(grid, table),
             **given,

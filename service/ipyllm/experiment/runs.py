@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import bad_request
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def experiments(*, ledger: Ledger | None = None) -> pd.DataFrame:
     for name, experiment in stored.iterrows():
         of_name = by_name.get(str(name), rows.iloc[:0])
         n_calls = len(experiment["arms"] or []) * int(experiment["n_prompts"]) * int(experiment["repeats"])
-        answered, failed, running = _states(of_name) if len(of_name) else (0, 0, 0)
+        answered, failed, running = _states(of_name, experiment["signature"], ledger) if len(of_name) else (0, 0, 0)
         total = cost_total(of_name) if len(of_name) else None
         figures.append(
             {
@@ -78,19 +78,35 @@ def experiments(*, ledger: Ledger | None = None) -> pd.DataFrame:
     return found[order]
 
 
-def _states(rows: pd.DataFrame) -> tuple[int, int, int]:
-    """Return the numbers of trials that were answered, that only failed, and that run."""
+def _states(rows: pd.DataFrame, signature: str, ledger: Ledger | None) -> tuple[int, int, int]:
+    """Return the numbers of trials that were answered, that only failed, and that run, of the grid of the last run."""
     import pandas as pd
 
-    from ipyllm.experiment.grid import TRIAL_TAG
+    from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
 
-    keys = [each.get(TRIAL_TAG) if isinstance(each, dict) else None for each in rows["tags"]]
-    trials = rows.assign(trial=pd.Series(keys, index=rows.index, dtype=object))
+    tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
+    trials = rows.assign(trial=pd.Series([each.get(TRIAL_TAG) for each in tags], index=rows.index, dtype=object))
     trials = trials[trials["trial"].notna() & ~trials["warmup"].fillna(value=False).astype(bool)]
+    if {each.get(GRID_TAG) for each in tags} - {None, signature}:  # some may belong to an earlier grid
+        known = _trials_of(str(rows["experiment"].iloc[0]), ledger)
+        trials = trials if known is None else trials[trials["trial"].isin(known)]
     answered = set(trials.loc[trials["status"] == "ok", "trial"])
     running = set(trials.loc[trials["status"] == "running", "trial"]) - answered
     failed = set(trials["trial"]) - answered - running
     return len(answered), len(failed), len(running)
+
+
+def _trials_of(name: str, ledger: Ledger | None) -> set[str] | None:
+    """Return the keys of the trials of an experiment as it last ran; None if its grid was not stored."""
+    from ipyllm.experiment.records import read_record
+    from ipyllm.experiment.stored_grid import grid_of
+    from ipyllm.ledger.current import current_ledger
+
+    try:
+        record = read_record(current_ledger() if ledger is None else ledger, name)
+    except LLMError:
+        return None
+    return set(grid_of(record["grid"]).trials)
 
 
 def compare_runs(before: str | Results, after: str | Results, **options: Any) -> StatisticsFrame:

@@ -211,6 +211,7 @@ EXPERIMENTS: Final = Table(
         "arms": "json",
         "n_prompts": "int",
         "repeats": "int",
+        "signature": "text",
         "data_hash": "text",
         "note": "text",
         "tags": "json",

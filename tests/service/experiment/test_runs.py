@@ -47,6 +47,15 @@ def test_experiments_are_listed_with_their_state_cost_note_and_tags(model, price
     assert again["started_at"] == row["started_at"]
 
 
+def test_answers_of_an_earlier_grid_do_not_make_an_experiment_complete(model, server):
+    asked_about(model("a"), "changed")
+    server.on(lambda request: status(400, {"error": {"message": "No."}}))
+    with pytest.warns(UserWarning, match="has changed"):
+        Experiment(TABLE, "Again: {{ text }}", models=model("a"), name="changed", warmup=0).run(progress=False)
+    row = experiments().loc["changed"]
+    assert (row["calls"], row["answered"], row["failed"], row["state"]) == (3, 0, 3, "incomplete")
+
+
 def test_an_experiment_is_opened_without_its_prompts_models_and_scorers(model, server):
     results = asked_about(
         [model("a"), model("b")], "kept", params={"cool": {"temperature": 0}, "hot": {"temperature": 1}}

@@ -1,4 +1,4 @@
 CREATE TABLE experiments (
     name TEXT NOT NULL PRIMARY KEY, changed_at TIMESTAMP WITH TIME ZONE, started_at TIMESTAMP WITH TIME ZONE, kernel_id TEXT,
-    arms JSON, n_prompts BIGINT, repeats BIGINT, data_hash TEXT, note TEXT, tags JSON, grid BYTEA, scores BYTEA
+    arms JSON, n_prompts BIGINT, repeats BIGINT, signature TEXT, data_hash TEXT, note TEXT, tags JSON, grid BYTEA, scores BYTEA
 );
