@@ -106,7 +106,7 @@ def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions,
 
 def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeypatch):
     with closing(sqlite3.connect(filled._writer._target, isolation_level=None)) as other:
-        monkeypatch.setattr("ipyllm.ledger.store.BUSY_S", 0.1)
+        monkeypatch.setattr("ipyllm.ledger.database.BUSY_S", 0.1)
         monkeypatch.setattr("ipyllm.ledger.writer._LOCKED_TOO_LONG_S", 0.0)
         filled._writer.store.close()
         other.execute("BEGIN IMMEDIATE")

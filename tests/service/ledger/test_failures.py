@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from ipyllm.dataframes.filters import read_frame
-from ipyllm.ledger import Ledger, store, writer
+from ipyllm.ledger import Ledger, database, writer
 from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.query import Query
 
@@ -23,7 +23,7 @@ from ipyllm.ledger.query import Query
 @pytest.fixture
 def impatient(monkeypatch):
     """Wait for locks and between attempts for as long as a test can."""
-    monkeypatch.setattr(store, "BUSY_S", 0.1)
+    monkeypatch.setattr(database, "BUSY_S", 0.1)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
     monkeypatch.setattr(writer, "_LOCKED_TOO_LONG_S", 0.0)
 

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from ipyllm import cast_vote, prune, usage, votes
-from ipyllm.ledger import Ledger, store, writer
+from ipyllm.ledger import Ledger, writer
 from ipyllm.ledger.columns import TABLES
 from ipyllm.ledger.ids import kernel_id
 from ipyllm.ledger.tables import MIGRATIONS, VERSION, tables
@@ -186,7 +186,7 @@ def test_a_row_that_the_server_refuses_costs_no_other_row(ledger, sql, call, cap
 
 
 def test_rows_wait_in_memory_while_the_server_is_gone_and_one_sentence_says_so(server, ledger, sql, call, monkeypatch):
-    monkeypatch.setattr(store, "BUSY_S", 2.0)
+    monkeypatch.setattr("ipyllm.ledger.database.BUSY_S", 2.0)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
     running = call(kernel_id=kernel_id())
     ledger.put(running)
@@ -239,7 +239,7 @@ def test_clocks_that_differ_let_no_process_seem_dead(ledger, url, server, databa
             return datetime.now(tz) - timedelta(hours=1)
 
     with monkeypatch.context() as patched, Ledger(url) as other:
-        patched.setattr(store, "datetime", Slow)
+        patched.setattr("ipyllm.ledger.database.datetime", Slow)
         assert other.reserve("x", 1.0, {"theirs": (0.6, False)}).granted
         other.put({"call_id": "theirs", "experiment": "x", "status": "running", "cost_bound_usd": 0.6})
         assert other.flush(30)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ipyllm import LLMError, cast_vote, prune
-from ipyllm.ledger import Ledger, store
+from ipyllm.ledger import Ledger, database, store
 from ipyllm.ledger.columns import NOTES, VOTES
 
 _NOW = datetime.now(UTC)
@@ -67,7 +67,7 @@ def test_what_is_pruned_is_gone_from_the_file_and_the_file_is_smaller(path, ledg
 
 
 def test_pruning_a_ledger_that_another_program_locks_says_so_and_deletes_nothing(path, sql, call, monkeypatch):
-    monkeypatch.setattr(store, "BUSY_S", 0.1)
+    monkeypatch.setattr(database, "BUSY_S", 0.1)
     with Ledger(path) as ledger:
         ledger.put(call(started_at=_age(2), status="ok"))
         assert ledger.flush()
