@@ -73,9 +73,10 @@ def read_record(ledger: Ledger, name: str) -> dict[str, Any]:
     if not rows:
         others = ledger.read(ExperimentQuery())
         names = [row[ExperimentQuery().columns.index("name")] for row in others]
+        advice = suggest(name, names) if names else "It lists none yet."
         raise LLMError(
-            f"There is no experiment {name!r} in this ledger. {suggest(name, names)} Experiments of earlier versions "
-            "are listed once they have run again.",
+            f"There is no experiment {name!r} in this ledger. {advice} Experiments of earlier versions are listed once "
+            "they have run again.",
             category="not_found",
         )
     record = dict(zip(query.columns, rows[-1], strict=True))

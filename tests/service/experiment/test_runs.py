@@ -210,6 +210,11 @@ def test_files_that_are_no_saved_experiment_are_refused(model, tmp_path):
             Experiment.load(path)
 
 
+def test_a_ledger_without_experiments_says_that_it_lists_none():
+    with pytest.raises(LLMError, match=r"There is no experiment 'monday' in this ledger\. It lists none yet\."):
+        Experiment.open("monday")
+
+
 def test_what_the_user_asks_not_to_store_is_not_stored(model, monkeypatch):
     monkeypatch.setenv("IPYLLM_STORE_TEXT", "0")
     asked_about(model("a"), "secret")
