@@ -14,8 +14,10 @@ that other modules register later run first, and may still write.
 
 from __future__ import annotations
 
+import _frozen_importlib
+import _imp
 import atexit
-import inspect
+import logging
 import os
 import sys
 import threading
@@ -164,22 +166,38 @@ def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
 def _finish_imports() -> None:
     """Wait for the modules that other threads are importing, at most :data:`_IMPORTS_S`."""
     until = time.monotonic() + _IMPORTS_S
-    ours: set[str] | None = None
-    for name, module in list(sys.modules.items()):
-        while getattr(getattr(module, "__spec__", None), "_initializing", False) and time.monotonic() < until:
-            ours = _imported_by_this_thread() if ours is None else ours
-            if name in ours:
-                break
-            time.sleep(0.005)
+    while _is_any_imported() and time.monotonic() < until:
+        time.sleep(0.005)
 
 
-def _imported_by_this_thread() -> set[str]:
-    frame, names = inspect.currentframe(), set()
-    while frame is not None:
-        if frame.f_code.co_name == "<module>":
-            names.add(frame.f_globals.get("__name__", ""))
-        frame = frame.f_back
-    return names
+def _is_any_imported() -> bool:
+    """Return whether another thread is finding or running a module."""
+    _imp.acquire_lock()
+    try:
+        locks = [reference() for reference in _frozen_importlib._module_locks.values()]  # type: ignore[attr-defined]  # noqa: SLF001
+    finally:
+        _imp.release_lock()
+    return any(lock is not None and lock.owner not in {None, threading.get_ident()} for lock in locks)
+
+
+def _begin_no_imports() -> None:
+    """Wait for the imports of other threads, and keep new ones from beginning until the fork is done.
+
+    Logging's lock is taken first: a thread that holds it may import a handler, and this thread's fork takes it, too.
+    """
+    until = time.monotonic() + _IMPORTS_S
+    while True:
+        logging._lock.acquire()  # type: ignore[attr-defined]  # noqa: SLF001
+        _imp.acquire_lock()
+        if not _is_any_imported() or time.monotonic() > until:
+            return
+        _allow_imports()
+        time.sleep(0.005)
+
+
+def _allow_imports() -> None:
+    _imp.release_lock()
+    logging._lock.release()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _before_fork() -> None:
@@ -187,10 +205,11 @@ def _before_fork() -> None:
     _fork_lock.acquire()
     _owners_in_fork[:] = list(_owners)
     _run_all(owner.before_fork for owner in _owners_in_fork)
-    _finish_imports()  # that began while the owners waited
+    _begin_no_imports()
 
 
 def _after_fork_in_parent() -> None:
+    _allow_imports()
     _run_all(owner.after_fork_in_parent for owner in _owners_in_fork)
     _owners_in_fork.clear()
     _fork_lock.release()
@@ -199,6 +218,7 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _is_forked
     _is_forked = True
+    _imp.release_lock()  # `logging` has renewed its own lock
     for primitive in list(_primitives):
         primitive._at_fork_reinit()  # noqa: SLF001 - as `logging` and `concurrent.futures` renew theirs
     owners = [*_owners_in_fork, *_with_calls_in_flight]

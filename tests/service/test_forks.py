@@ -311,3 +311,55 @@ _IMPORTING = r"""
 def test_a_module_that_another_thread_imports_is_whole_in_the_child(python, tmp_path):
     out, err = python(_IMPORTING, tmp_path, warnings="ignore").communicate(timeout=100)
     assert (out, err) == ("7\n9\n", "")
+
+
+_IMPORTS_THAT_BEGIN = r"""
+    import importlib, os, select, signal, sys, threading, time
+    from pathlib import Path
+    from ipyllm import fork_safety
+
+    folder, modules = Path(sys.argv[1]), 150
+    for n in range(modules):
+        (folder / f"late{n}.py").write_text("import time\ntime.sleep(0.004)\ndone = True")
+    sys.path.insert(0, str(folder))
+
+    class SlowFinder:  # a module that is looked for is locked, and not yet in sys.modules
+        def find_spec(self, name, path=None, target=None):
+            if name.startswith("late"):
+                time.sleep(0.004)
+
+    sys.meta_path.insert(0, SlowFinder())
+    current = 0
+
+    def import_all():
+        global current
+        for current in range(modules):
+            importlib.import_module(f"late{current}")
+            time.sleep(0.001 * (current % 7))
+
+    thread = threading.Thread(target=import_all)
+    thread.start()
+    hung = forks = 0
+    while thread.is_alive():
+        forks += 1
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            for n in range(max(0, current - 1), min(modules, current + 2)):
+                assert importlib.import_module(f"late{n}").done
+            os.write(writer, b"ok")
+            os._exit(0)
+        os.close(writer)
+        if not select.select([reader], [], [], 60)[0]:
+            hung += 1
+            os.kill(pid, signal.SIGKILL)
+        os.close(reader)
+        os.waitpid(pid, 0)
+    print(f"{hung} hung", "of many" if forks > 10 else f"of {forks}", flush=True)
+    os._exit(0)
+"""
+
+
+def test_no_import_begins_between_the_last_look_and_the_fork(python, tmp_path):
+    out, err = python(_IMPORTS_THAT_BEGIN, tmp_path, warnings="ignore").communicate(timeout=300)
+    assert (out, err) == ("0 hung of many\n", "")
