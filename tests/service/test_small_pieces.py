@@ -132,6 +132,12 @@ def test_a_misspelt_option_of_a_call_is_no_parameter_of_the_server(given, meant)
         check_params({given: 1}, "m")
 
 
+@pytest.mark.parametrize(("given", "meant"), [("modle", "model"), ("message", "messages"), ("strem", "stream")])
+def test_a_misspelt_name_of_what_no_parameter_may_set_is_refused(given, meant):
+    with pytest.raises(LLMError, match=f"There is no parameter '{given}'; '{meant}' is set by ipyllm"):
+        check_params({given: 1}, "m")
+
+
 def test_every_option_of_a_call_is_known_by_name():
     named = {
         name

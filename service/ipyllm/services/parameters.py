@@ -80,8 +80,9 @@ def _problem(name: str, value: Any) -> str | None:
     if name in _NOT_PARAMETERS:
         return _NOT_PARAMETERS[name]
     if name not in KNOWN:
-        near = None if name in OPTIONS else closest(name, (*KNOWN, *OPTIONS), cutoff=0.8)
-        return f"There is no parameter {name!r}; did you mean {near!r}?" if near is not None else None
+        near = None if name in OPTIONS else closest(name, (*KNOWN, *OPTIONS, *_NOT_PARAMETERS), cutoff=0.8)
+        advice = _NOT_PARAMETERS.get(near or "", f"did you mean {near!r}?")
+        return f"There is no parameter {name!r}; {advice}" if near is not None else None
     if name in _NUMBERS:
         kind, low, high = _NUMBERS[name]
         wanted = "a whole number" if kind is int else "a number"
