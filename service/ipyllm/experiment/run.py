@@ -211,7 +211,7 @@ class Run:
                 request = request_of(trial, config)
                 account = await config.spending.open(arm.service, request)
             except LLMError as exc:
-                self._stop(str(exc), "quota")
+                self._stop(str(exc), category_of(exc))
                 return
             if self._has_stopped():  # while it waited for the reservation
                 account.end()

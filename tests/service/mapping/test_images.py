@@ -163,6 +163,19 @@ def test_an_image_that_cannot_be_read_fails_its_row_only(model, painter, folder)
     assert len(painter.requests) == 2
 
 
+def test_a_file_that_changes_while_others_are_asked_is_no_matter_of_the_budget(model, server, folder):
+    def change_the_other(_):
+        (folder / "navy.png").write_bytes(png("red"))
+        return answer("Seen.")
+
+    server.on(change_the_other)
+    frame = pd.DataFrame({"photo": ["teal.png", "navy.png"]})
+    with pytest.warns(UserWarning, match=r"1 of 2 rows has no answer \(bad_request 1\)"):
+        found = mapped(frame, model=model, concurrency=1)
+    assert found.tolist()[0] == "Seen."
+    assert "photo' of row 1 has changed since" in found.llm.errors()["message"].iloc[0]
+
+
 # ---- refused ---------------------------------------------------------------------------------------
 
 
