@@ -13,24 +13,7 @@ from PIL import Image
 
 from ipyllm import Experiment, LLMError, OpenAIService
 from ipyllm.experiment.prompts import read_prompts
-
-
-def picture(colour="teal"):
-    return Image.new("RGB", (4, 3), colour)
-
-
-def png(colour="teal"):
-    held = io.BytesIO()
-    picture(colour).save(held, format="PNG")
-    return held.getvalue()
-
-
-def figure():
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(1, 1))
-    drawn.subplots().plot([1, 2])
-    return drawn
+from tests.images import figure, picture, png
 
 
 def url(data):

@@ -15,24 +15,7 @@ from PIL import Image
 
 from ipyllm import LLMError, OpenAIService, llm_map, usage
 from tests.fakes import answer
-
-
-def picture(colour="teal"):
-    return Image.new("RGB", (4, 3), colour)
-
-
-def png(colour="teal"):
-    held = io.BytesIO()
-    picture(colour).save(held, format="PNG")
-    return held.getvalue()
-
-
-def figure():
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(1, 1))
-    drawn.subplots().plot([1, 2])
-    return drawn
+from tests.images import figure, picture, png
 
 
 def mapped(data, template="What is it?", images="photo", **options):
