@@ -68,6 +68,7 @@ def test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it(lab, fake):
     chat.ask("After the reload")
 
 
+@pytest.mark.thorough
 def test_two_views_and_two_tabs_show_the_same_chat(lab, fake):
     notebook, chat = opened(lab, "chat", anew=True)
     second = Chat(notebook.run(1))
@@ -132,6 +133,7 @@ def test_the_end_stays_in_sight_when_what_was_drawn_grows_afterwards(lab, fake):
     chat.wait_for(at_end)
 
 
+@pytest.mark.thorough
 def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):
     _, chat = opened(lab)
     fake.default = answer("one two three", ttft=0.05, gap=0.02)
@@ -182,6 +184,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_what_was_said(lab, fake):
     notebook.wait_idle()
 
 
+@pytest.mark.thorough
 def test_500_messages_stay_quick_and_clear_clears(lab, fake):
     _, chat = opened(
         lab,

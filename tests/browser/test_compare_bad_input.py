@@ -48,6 +48,7 @@ def votes_kept(lab):
         return ledger.execute("SELECT count(*) FROM votes").fetchone()[0]
 
 
+@pytest.mark.thorough
 def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(lab, fake):
     notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     before = len(fake.requests)
@@ -78,6 +79,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     assert votes_kept(lab) == rows + 1
 
 
+@pytest.mark.thorough
 def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
     lab.shared_notebook = None
     notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"], ["widget"])
@@ -248,6 +250,7 @@ def test_a_wrong_model_is_said_and_stays_to_be_corrected(lab, fake):
     shown.wait_for_vote()
 
 
+@pytest.mark.thorough
 def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
     _, shown = open_comparison(lab, ["openai/bad", "openai/bad2"])
     fake.default = answer("Read.")

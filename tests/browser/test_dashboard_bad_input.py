@@ -195,6 +195,7 @@ def test_a_view_that_was_closed_leaves_nothing_running_and_can_be_shown_again(la
     again.wait_for_calls(7)
 
 
+@pytest.mark.thorough
 def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
     _, shown = open_dashboard(lab, fill="put(40, ['lab/a', 'lab/b'], failing=4)")
     shown.root.evaluate("""root => {
@@ -219,6 +220,7 @@ def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
     shown.wait_for_calls(10)
 
 
+@pytest.mark.thorough
 def test_a_click_counts_however_long_it_takes_and_whatever_comes_meanwhile(lab):
     busy = "import time\nfor _ in range(200):\n    put(1, ['lab/a'])\n    time.sleep(0.05)"
     notebook, shown = open_dashboard(lab, fill="put(6, ['lab/a'])", more=[busy])
@@ -267,6 +269,7 @@ THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {t
 
 
 @needs_axe
+@pytest.mark.thorough
 def test_axe_finds_nothing_wrong_in_any_state_and_theme_and_width(lab):
     show = SHOW.replace("0.2", "0.2, since='15 minutes'")
     notebook, shown = open_dashboard(
