@@ -87,6 +87,8 @@ _with_calls_in_flight: weakref.WeakSet[HasCallsInFlight] = weakref.WeakSet()
 _child_callbacks: list[Callable[[], None]] = []
 _never_finalized: list[Any] = []
 _is_forked = False
+_no_imports = ExitStack()
+"""What keeps other threads from importing, during a fork."""
 
 
 def register(owner: FileOwner) -> None:
@@ -166,12 +168,12 @@ def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
 def _finish_imports() -> None:
     """Wait for the modules that other threads are importing, at most :data:`_IMPORTS_S`."""
     until = time.monotonic() + _IMPORTS_S
-    while _is_any_imported() and time.monotonic() < until:
+    while _others_import() and time.monotonic() < until:
         time.sleep(0.005)
 
 
-def _is_any_imported() -> bool:
-    """Return whether another thread is finding or running a module."""
+def _others_import() -> bool:
+    """Return whether another thread is finding or running a module; CPython has no public name for these locks."""
     _imp.acquire_lock()
     try:
         locks = [reference() for reference in _frozen_importlib._module_locks.values()]  # type: ignore[attr-defined]  # noqa: SLF001
@@ -185,19 +187,17 @@ def _begin_no_imports() -> None:
 
     Logging's lock is taken first: a thread that holds it may import a handler, and this thread's fork takes it, too.
     """
+    global _no_imports
     until = time.monotonic() + _IMPORTS_S
     while True:
-        logging._lock.acquire()  # type: ignore[attr-defined]  # noqa: SLF001
-        _imp.acquire_lock()
-        if not _is_any_imported() or time.monotonic() > until:
-            return
-        _allow_imports()
+        with ExitStack() as held:
+            held.enter_context(logging._lock)  # type: ignore[attr-defined]  # noqa: SLF001
+            _imp.acquire_lock()
+            held.callback(_imp.release_lock)
+            if not _others_import() or time.monotonic() > until:
+                _no_imports = held.pop_all()
+                return
         time.sleep(0.005)
-
-
-def _allow_imports() -> None:
-    _imp.release_lock()
-    logging._lock.release()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _before_fork() -> None:
@@ -209,7 +209,7 @@ def _before_fork() -> None:
 
 
 def _after_fork_in_parent() -> None:
-    _allow_imports()
+    _no_imports.close()
     _run_all(owner.after_fork_in_parent for owner in _owners_in_fork)
     _owners_in_fork.clear()
     _fork_lock.release()
@@ -218,7 +218,9 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _is_forked
     _is_forked = True
-    _imp.release_lock()  # `logging` has renewed its own lock
+    _no_imports.pop_all()
+    if _imp.lock_held():  # not if the wait for imports was interrupted; `logging` has renewed its own lock
+        _imp.release_lock()
     for primitive in list(_primitives):
         primitive._at_fork_reinit()  # noqa: SLF001 - as `logging` and `concurrent.futures` renew theirs
     owners = [*_owners_in_fork, *_with_calls_in_flight]
