@@ -12,6 +12,19 @@ LONG = (
 )
 
 
+CONTENT = (
+    ".ipyllm-prompt, .ipyllm-text, .ipyllm-reasoning, .ipyllm-error, .ipyllm-whose, .ipyllm-ranking, .ipyllm-transcript"
+)
+FORBIDDEN = (
+    "script, iframe, object, embed, form, link, meta, base, svg, video, audio, input, button:not(.ipyllm-copy),"
+    " img:not([src^='data:image/']), .ipyllm-answer style"
+)
+BAD_ATTRIBUTES = """roots => roots.flatMap(root => [root, ...root.querySelectorAll('*')]).flatMap(element =>
+    [...element.attributes].filter(attribute => attribute.name.startsWith('on') || ['srcset', 'srcdoc', 'formaction']
+        .includes(attribute.name) || /^\\s*(javascript|vbscript|data:text)/i.test(attribute.value))
+    .map(attribute => `${element.tagName} ${attribute.name}=${attribute.value}`))"""
+
+
 def reply_by_model(request):
     """Return the reply of each model of these tests."""
     return {
@@ -68,6 +81,15 @@ class Compare:
         """Wait until a function of the comparison's element is true."""
         handle = self.root.element_handle()
         self.page.wait_for_function(f"([root, arg]) => ({script})(root, arg)", arg=[handle, arg], timeout=timeout)
+
+
+def left_of_attacks(page):
+    """What stands in the page that may not, and whether script ran."""
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    page.wait_for_timeout(500)
+    found = page.locator(f":is({CONTENT})").evaluate_all(BAD_ATTRIBUTES)
+    elements = page.locator(f":is({CONTENT}) :is({FORBIDDEN})").evaluate_all("found => found.map(e => e.outerHTML)")
+    return found + sorted(set(elements)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
 
 
 def open_comparison(lab, models, more=(), **options):

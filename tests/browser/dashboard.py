@@ -33,6 +33,48 @@ def put(n=1, models=("lab/a",), failing=0, **columns):
 SHOW = "dashboard = UsageDashboard(every_s=0.2)\ndashboard"
 
 
+OURS = (
+    "DIV FORM SECTION P LABEL SELECT OPTION INPUT SPAN BUTTON B SMALL I TABLE THEAD TBODY TR TH TD H2 H3 H4 FIGURE"
+    " FIGCAPTION DETAILS SUMMARY DL DT DD PRE svg title line text path rect circle polygon"
+)
+OF_ANSWERS = "A CODE EM STRONG UL OL LI HR BR BLOCKQUOTE H1 H5 H6 S DEL IMG"
+LEFT_OF_ATTACKS = """([selector, allowed]) => [...document.querySelectorAll(selector)].flatMap(root =>
+    [root, ...root.querySelectorAll('*')]).flatMap(element => {
+        const bad = [...element.attributes].filter(({name, value}) => name.startsWith('on')
+            || ['srcset', 'srcdoc', 'formaction', 'action', 'data', 'background', 'ping'].includes(name)
+            || (name === 'src' && !value.startsWith('data:image/'))
+            || (name.endsWith('href') && !/^(https?:|mailto:|#)/i.test(value))
+            || (name === 'style' && /url|position|import/i.test(value)));
+        const known = allowed.includes(element.tagName) || element.namespaceURI.endsWith('MathML');
+        return (bad.length || !known) ? [element.outerHTML.slice(0, 300)] : [];
+    })"""
+
+
+ALLOWED = [*OURS.split(), *OF_ANSWERS.split()]
+OPEN_EACH_CALL = """async ([leftOfAttacks, allowed]) => {
+    const root = document.querySelector('.ipyllm-dashboard'), names = [], left = [];
+    for (const button of root.querySelectorAll('[data-call]')) {
+        const name = button.dataset.call, end = performance.now() + 30_000;
+        button.click();
+        while (root.querySelector('.ipyllm-opened small')?.textContent !== name) {
+            if (performance.now() > end) throw new Error(`call ${name} does not open`);
+            await new Promise(then => setTimeout(then, 5));
+        }
+        root.querySelectorAll('.ipyllm-opened details').forEach(details => { details.open = true });
+        names.push(name);
+        left.push(...eval(leftOfAttacks)(['.ipyllm-opened', allowed]));
+    }
+    return [names, left.concat(window.pwned === undefined ? [] : ['script ran'])];
+}"""
+
+
+def left_of_attacks(page, selector):
+    """What stands there that may not, and whether script ran."""
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    found = page.evaluate(LEFT_OF_ATTACKS, [selector, ALLOWED])
+    return sorted(set(found)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
+
+
 class Dashboard:
     """A dashboard in the output of a cell.
 

@@ -6,12 +6,12 @@ import json
 import sqlite3
 
 import pytest
-from nbconvert import HTMLExporter
 
 from tests.browser.chat import assert_page_healthy, click_a_hundred_times, lab_with_fake, paste, screenshot
-from tests.browser.compare import QUESTION, Compare, open_comparison, reply_by_model
+from tests.browser.compare import QUESTION, Compare, left_of_attacks, open_comparison, reply_by_model
 from tests.browser.lab import FAVICON, KERNEL, PID, end_of_kernel, needs_chromium
-from tests.fakes import Script, answer, model_not_found, status
+from tests.browser.saved_page import as_html
+from tests.fakes import answer, model_not_found, status
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -336,26 +336,6 @@ def attack(names):
     widget.vote("tie")
     time.sleep(0.5)  # for the page to draw
 """
-CONTENT = (
-    ".ipyllm-prompt, .ipyllm-text, .ipyllm-reasoning, .ipyllm-error, .ipyllm-whose, .ipyllm-ranking, .ipyllm-transcript"
-)
-FORBIDDEN = (
-    "script, iframe, object, embed, form, link, meta, base, svg, video, audio, input, button:not(.ipyllm-copy),"
-    " img:not([src^='data:image/']), .ipyllm-answer style"
-)
-BAD_ATTRIBUTES = """roots => roots.flatMap(root => [root, ...root.querySelectorAll('*')]).flatMap(element =>
-    [...element.attributes].filter(attribute => attribute.name.startsWith('on') || ['srcset', 'srcdoc', 'formaction']
-        .includes(attribute.name) || /^\\s*(javascript|vbscript|data:text)/i.test(attribute.value))
-    .map(attribute => `${element.tagName} ${attribute.name}=${attribute.value}`))"""
-
-
-def left_of_attacks(page):
-    """What stands in the page that may not, and whether script ran."""
-    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
-    page.wait_for_timeout(500)
-    found = page.locator(f":is({CONTENT})").evaluate_all(BAD_ATTRIBUTES)
-    elements = page.locator(f":is({CONTENT}) :is({FORBIDDEN})").evaluate_all("found => found.map(e => e.outerHTML)")
-    return found + sorted(set(elements)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
 
 
 def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab, fake):
@@ -401,13 +381,9 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
 
     shown.box.press("Control+s")
     lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-    exporter = HTMLExporter(**dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), ""))
-    html, _ = exporter.from_filename(str(lab.path))
-    assert html.count("ipyllm-transcript") >= 2
-    fake.serve("/saved.html", Script(body=html.encode(), headers=(("content-type", "text/html; charset=utf-8"),)))
-    tab = lab.context.new_page()
+    assert lab.path.read_text().count("ipyllm-transcript") >= 2
+    tab = as_html(lab, fake, lab.path)
     try:
-        tab.goto(f"{fake.url}/saved.html")
         tab.locator(".ipyllm-transcript").first.wait_for()
         assert left_of_attacks(tab) == []
     finally:

@@ -8,13 +8,12 @@ import signal
 
 import nbformat
 import pytest
-from nbconvert import HTMLExporter
 
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import assert_page_healthy, lab_with_fake, screenshot
-from tests.browser.dashboard import SETUP, SHOW, Dashboard
+from tests.browser.dashboard import ALLOWED, LEFT_OF_ATTACKS, OPEN_EACH_CALL, SETUP, SHOW, Dashboard, left_of_attacks
 from tests.browser.lab import FAVICON, needs_chromium
-from tests.fakes import Script
+from tests.browser.saved_page import as_html
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -59,16 +58,6 @@ def save(lab):
 def read_again(lab, path):
     """Open a notebook, whose kernel is another now or none, as somebody does who has got the file."""
     lab.load(path)
-
-
-def as_html(lab, fake, path):
-    """The notebook as nbconvert's HTML, in a tab of its own, with the addresses that it asks for."""
-    exporter = HTMLExporter(**dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), ""))
-    html, _ = exporter.from_filename(str(path))
-    fake.serve("/saved.html", Script(body=html.encode(), headers=(("content-type", "text/html; charset=utf-8"),)))
-    tab = lab.context.new_page()
-    tab.goto(f"{fake.url}/saved.html")
-    return tab
 
 
 IS_DRAWN = "images => images.every(image => image.complete && image.naturalWidth > 0)"
@@ -325,46 +314,6 @@ def attack(at):
             params={payload: payload}, tags={payload: payload, "batch": at}, cell_id=payload, arm=payload)
     dashboard.choose(tag=f"batch={at}")
 """
-OURS = (
-    "DIV FORM SECTION P LABEL SELECT OPTION INPUT SPAN BUTTON B SMALL I TABLE THEAD TBODY TR TH TD H2 H3 H4 FIGURE"
-    " FIGCAPTION DETAILS SUMMARY DL DT DD PRE svg title line text path rect circle polygon"
-)
-OF_ANSWERS = "A CODE EM STRONG UL OL LI HR BR BLOCKQUOTE H1 H5 H6 S DEL IMG"
-LEFT_OF_ATTACKS = """([selector, allowed]) => [...document.querySelectorAll(selector)].flatMap(root =>
-    [root, ...root.querySelectorAll('*')]).flatMap(element => {
-        const bad = [...element.attributes].filter(({name, value}) => name.startsWith('on')
-            || ['srcset', 'srcdoc', 'formaction', 'action', 'data', 'background', 'ping'].includes(name)
-            || (name === 'src' && !value.startsWith('data:image/'))
-            || (name.endsWith('href') && !/^(https?:|mailto:|#)/i.test(value))
-            || (name === 'style' && /url|position|import/i.test(value)));
-        const known = allowed.includes(element.tagName) || element.namespaceURI.endsWith('MathML');
-        return (bad.length || !known) ? [element.outerHTML.slice(0, 300)] : [];
-    })"""
-
-
-ALLOWED = [*OURS.split(), *OF_ANSWERS.split()]
-OPEN_EACH_CALL = """async ([leftOfAttacks, allowed]) => {
-    const root = document.querySelector('.ipyllm-dashboard'), names = [], left = [];
-    for (const button of root.querySelectorAll('[data-call]')) {
-        const name = button.dataset.call, end = performance.now() + 30_000;
-        button.click();
-        while (root.querySelector('.ipyllm-opened small')?.textContent !== name) {
-            if (performance.now() > end) throw new Error(`call ${name} does not open`);
-            await new Promise(then => setTimeout(then, 5));
-        }
-        root.querySelectorAll('.ipyllm-opened details').forEach(details => { details.open = true });
-        names.push(name);
-        left.push(...eval(leftOfAttacks)(['.ipyllm-opened', allowed]));
-    }
-    return [names, left.concat(window.pwned === undefined ? [] : ['script ran'])];
-}"""
-
-
-def left_of_attacks(page, selector):
-    """What stands there that may not, and whether script ran."""
-    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
-    found = page.evaluate(LEFT_OF_ATTACKS, [selector, ALLOWED])
-    return sorted(set(found)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
 
 
 def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab, fake):
