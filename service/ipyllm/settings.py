@@ -21,9 +21,10 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
-from ipyllm.text.text_file import decode_text, is_decoded, read_dotenv
+from ipyllm.text.text_file import decode_text, is_decoded, read_dotenv, read_settings, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -191,27 +192,37 @@ class _NotedSource(PydanticBaseSettingsSource):
                 "come with a folder. Set it in the environment or in config.toml."
             )
         noted = _noted.get({})
-        for path in _paths(values):
+        for path, value in _paths(values):
+            if isinstance(value, str) and "\0" in value:
+                raise SettingsError(f"The setting {'.'.join(path)} of {self._name} has a NUL character: remove it.")
             noted.setdefault((path[0].lower(), *path[1:]), self._name)
         return values
 
 
-def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _paths(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     for name, value in values.items():
-        yield (name,)
+        yield (name,), value
         if isinstance(value, dict):
-            yield from ((name, *path) for path in _paths(value))
+            yield from (((name, *path), part) for path, part in _paths(value))
 
 
 class _DotEnvFile(DotEnvSettingsSource):
     """The variables in ``.env``, in whatever encoding; a setting of ours that is not text is an error."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        variables = {name.lower(): value for name, value in read_dotenv().items()}
+        try:
+            variables = {name.lower(): value for name, value in read_dotenv().items()}
+        except ValueError as exc:
+            raise SettingsError(f"The settings in .env cannot be read: {exc}.") from None
         for field, info in self.settings_cls.model_fields.items():
             name = f"ipyllm_{field}" if info.validation_alias is None else field
             if not is_decoded(variables.get(name)):
                 raise SettingsError(f"{name.upper()} in .env is not UTF-8 text. Save the file as UTF-8.")
+            if reference := unresolved(variables.get(name)):
+                raise SettingsError(
+                    f"{name.upper()} in .env takes {reference}, which .env does not set. Variables of the environment "
+                    "are not put into it, because a .env file may come with a folder: write the value there."
+                )
         return {name: value for name, value in variables.items() if is_decoded(value)}
 
 
@@ -224,11 +235,12 @@ class _ConfigFile(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = config_file()
         try:
-            values = tomllib.loads(decode_text(path.read_bytes()))
+            values = tomllib.loads(decode_text(read_settings(path)))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as exc:
-            raise SettingsError(f"The settings in {path} cannot be read: {exc}.") from None
+            reason = exc.strerror if isinstance(exc, OSError) else exc
+            raise SettingsError(f"The settings in {path} cannot be read: {reason}.") from None
         known = sorted(self.settings_cls.model_fields)
         for name in values:
             if name not in known:
@@ -259,6 +271,7 @@ _lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05
+_SHOWN = 100  # characters of a wrong value
 
 
 _variables: frozenset[str] = frozenset()
@@ -325,6 +338,8 @@ def _read() -> Settings | str:
         return f"The settings cannot be read: {exc}. The value must be JSON."
     except SettingsError as exc:
         return str(exc)
+    except RecursionError:
+        return "The settings cannot be read: a value is nested too deeply."
     finally:
         _noted.reset(token)
 
@@ -349,7 +364,7 @@ def _problem(error: ErrorDetails) -> str:
             problem = error["msg"].lower()
     # A value is shown only if it cannot contain a key.
     harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
-    given = f" {error['input']!r}" if harmless else ""
+    given = f" {shorten(repr(error['input']), _SHOWN)}" if harmless else ""
     return f"Invalid value{given} for the setting {setting}: {problem}."
 
 

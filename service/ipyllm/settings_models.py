@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from ipyllm.headers import Headers
 from ipyllm.response import is_standard_tier
 from ipyllm.text.secrets import as_secret
-from ipyllm.text.text_file import is_decoded, read_dotenv
+from ipyllm.text.text_file import is_decoded, read_dotenv, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -266,4 +266,4 @@ def _dotenv() -> Mapping[str, str | None]:
 
 @lru_cache(maxsize=1)
 def _parsed_dotenv(*_state: int) -> Mapping[str, str | None]:
-    return {name: value for name, value in read_dotenv().items() if is_decoded(value)}
+    return {name: value for name, value in read_dotenv().items() if is_decoded(value) and not unresolved(value)}

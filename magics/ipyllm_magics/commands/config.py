@@ -20,7 +20,7 @@ from ipyllm.registry import models
 from ipyllm.settings import Settings, SettingsError, config_file, get_settings
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
-from ipyllm.text.text_file import decode_text, read_dotenv
+from ipyllm.text.text_file import decode_text, read_dotenv, read_settings
 from ipyllm.transport.address import without_password
 from ipyllm_magics.commands.llm import LLMMagics
 from ipyllm_magics.commands.models import check
@@ -197,7 +197,7 @@ def _source(name: str) -> str:
 
 def _read_config_file() -> dict[str, Any]:
     try:
-        return tomllib.loads(decode_text(config_file().read_bytes()))
+        return tomllib.loads(decode_text(read_settings(config_file())))
     except FileNotFoundError:
         return {}
 
@@ -208,7 +208,7 @@ def _write_config_file(group: str, key: str, value: Any) -> None:
 
     path = config_file()
     try:
-        document = tomlkit.parse(decode_text(path.read_bytes())) if path.exists() else tomlkit.document()
+        document = tomlkit.parse(decode_text(read_settings(path))) if path.exists() else tomlkit.document()
         if key:
             document.setdefault(group, tomlkit.table())[key] = value
         else:
