@@ -52,6 +52,19 @@ def test_votes_notes_and_marks_by_key_reach_the_kernel_and_the_notebook(lab):
     lab.page.keyboard.press("Escape")
     explorer.active.get_by_text("✎ note").wait_for()
     explorer.active.get_by_label("preferred").wait_for()
+
+    # A vote is withdrawn by key or button, and the button that was pressed keeps the focus while the row is drawn anew.
+    explorer.press("0")
+    explorer.active.get_by_label("preferred").wait_for(state="detached")
+    explorer.details.locator("[data-vote='1']").press("Enter")
+    explorer.active.get_by_label("preferred").wait_for()
+    assert lab.page.evaluate("document.activeElement.dataset.vote") == "1"
+    explorer.details.get_by_role("button", name="No vote").press("Enter")
+    explorer.active.get_by_label("preferred").wait_for(state="detached")
+    assert lab.page.evaluate("document.activeElement.dataset.vote") == "0"
+    lab.page.keyboard.press("2")
+    explorer.active.get_by_label("preferred").wait_for()
+
     explorer.press("x")
     explorer.status.get_by_text("1 marked").wait_for()
     said = notebook.run(1).inner_text()

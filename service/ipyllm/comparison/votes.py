@@ -28,7 +28,7 @@ _IDS_AT_ONCE = 10_000
 
 def cast_vote(
     arms: Mapping[str, str | None],
-    outcome: str,
+    outcome: str | None,
     *,
     prompt: str = "",
     blind: bool = False,
@@ -37,7 +37,7 @@ def cast_vote(
     tags: Mapping[str, object] | None = None,
     ledger: Ledger | None = None,
 ) -> str:
-    """Store a person's vote on answers that were shown side by side.
+    """Store a person's vote on answers that were shown side by side, or withdraw it.
 
     Returns at once: the ledger's thread writes the row as soon as it can.
 
@@ -46,8 +46,9 @@ def cast_vote(
     arms : mapping
         At least two arms. Keys are labels, usually the model's full name. Values are ids of the calls, or None for a
         call that is not in a ledger.
-    outcome : str
-        The preferred label, or ``"tie"``, or ``"both_bad"``.
+    outcome : str or None
+        The preferred label, or ``"tie"``, or ``"both_bad"``. None withdraws the vote on the ``comparison``, whoever
+        cast it: it is in no table and no ranking any more.
     prompt : str
         The prompt of the calls.
     blind : bool
@@ -70,7 +71,7 @@ def cast_vote(
     Raises
     ------
     LLMError
-        ``bad_request``: fewer than two arms, an unknown outcome, or another invalid argument.
+        ``bad_request``: fewer than two arms, an unknown outcome, nothing to withdraw, or another invalid argument.
 
     Examples
     --------
@@ -83,6 +84,8 @@ def cast_vote(
     ...     votes(ledger=ledger)[["comparison", "outcome"]].values.tolist()
     [['c1', 'tie']]
     """
+    if outcome is None and comparison is None:
+        raise bad_request("A vote is withdrawn by the name of its comparison: give comparison=…")
     _check_arms(arms, outcome)
     _check_details(prompt, blind, origin, comparison, tags)
     if ledger is None:
@@ -121,7 +124,7 @@ def votes(
     comparison: str | Sequence[str] | None = None,
     ledger: Ledger | None = None,
 ) -> pd.DataFrame:
-    """Return one row for every comparison with a vote, earliest vote first.
+    """Return one row for every comparison with a vote, earliest vote first. Withdrawn votes are left out.
 
     Arms whose call failed or was cancelled, by the ledger, are in no vote: a vote for one of them, or on fewer than two
     others, is left out.
@@ -159,6 +162,7 @@ def votes(
         comparisons=as_tuple("comparison", comparison),
     )
     found = read_frame(query, ledger)
+    found = found[found["outcome"].notna()]  # without those that were withdrawn
     return without_failed_arms(found, _failed_calls(found, ledger))
 
 
@@ -203,6 +207,8 @@ def _check_arms(arms: object, outcome: object) -> None:
             raise bad_request(f"{label!r} cannot be the label of an arm: use the model's full name, for example.")
         if call_id is not None and not isinstance(call_id, str):
             raise bad_request(f"The call id of the arm {label!r} must be a str or None, not {call_id!r}.")
+    if outcome is None:
+        return
     if len(arms) < 2:  # noqa: PLR2004
         raise bad_request(f"A vote compares at least two arms, but this one has {len(arms)}: {list(arms)}.")
     outcomes = [*arms, *UNDECIDED]

@@ -53,8 +53,8 @@ class RowJudgements:
         """Return the note, empty without one."""
         return self._notes.get(row.prompt_id, "")
 
-    def vote(self, row: MatrixRow, outcome: str) -> None:
-        """Store that an arm is preferred, by its label, or ``"tie"`` or ``"both_bad"``.
+    def vote(self, row: MatrixRow, outcome: str | None) -> None:
+        """Store that an arm is preferred, by its label, or ``"tie"`` or ``"both_bad"``; None withdraws the vote.
 
         Raises
         ------
@@ -62,27 +62,30 @@ class RowJudgements:
             ``bad_request``: there is no such arm, it has no answer, or fewer than two arms have one.
         """
         full = dict(zip(self._matrix.arms, self._matrix.full_labels, strict=True))
-        if outcome not in {*full, *UNDECIDED}:
+        if outcome is not None and outcome not in {*full, *UNDECIDED}:
             raise bad_request(f"There is no arm {outcome!r}. {suggest(outcome, [*full, *UNDECIDED])}")
         arms = {
             label: cell.call_id
             for label, cell in zip(self._matrix.full_labels, row.cells, strict=True)
             if cell is not None and cell.status == "ok"
         }
-        if len(arms) < 2:  # noqa: PLR2004
+        if outcome is None:
+            if not self.vote_on(row):
+                return
+        elif len(arms) < 2:  # noqa: PLR2004
             raise bad_request("A vote needs two complete answers.")
-        if outcome in full and full[outcome] not in arms:
+        elif outcome in full and full[outcome] not in arms:
             raise bad_request(f"{outcome} has no complete answer to this prompt: vote for another arm.")
         cast_vote(
             arms,
-            full.get(outcome, outcome),
+            None if outcome is None else full.get(outcome, outcome),
             prompt=row.prompt,
             origin="widget",
             comparison=self._comparison(row),
             tags={"experiment": self._matrix.experiment},
             ledger=self._ledger,
         )
-        self._votes[self._comparison(row)] = outcome
+        self._votes[self._comparison(row)] = outcome or ""
 
     def note(self, row: MatrixRow, text: str) -> None:
         """Store a note on the prompt of a row, on all its repeats; an empty one removes it.

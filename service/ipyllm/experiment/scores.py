@@ -74,6 +74,10 @@ class Scores:
         from ipyllm.scorers.scoring import with_directions
 
         self._read_stored(calls)
+        for scorer in self._scorers:
+            if scorer.begin is not None:  # it reads what may have changed since, such as votes
+                for known in self._by_call.values():
+                    known.pop(scorer.name, None)
         answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
         missing: dict[tuple[str, ...], list[int]] = {}
         for index, call_id in enumerate(answered["call_id"]):

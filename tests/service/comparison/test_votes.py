@@ -62,6 +62,18 @@ def test_whoever_votes_again_on_a_comparison_has_thought_better_of_it(ledger, fl
     assert last in set(frame["vote_id"])
 
 
+@pytest.mark.parametrize("flushed", [True, False], ids=["written", "in memory"])
+def test_a_vote_that_was_withdrawn_is_in_no_table_until_somebody_votes_again(ledger, flushed):
+    for comparison in ("c1", "c2"):
+        cast_vote(_ARMS, "tie", comparison=comparison, ledger=ledger)
+    if flushed:
+        assert ledger.flush()
+    cast_vote(_ARMS, None, comparison="c1", ledger=ledger)
+    assert list(votes(ledger=ledger)["comparison"]) == ["c2"]
+    cast_vote(_ARMS, "both_bad", comparison="c1", ledger=ledger)
+    assert votes(ledger=ledger).set_index("comparison")["outcome"].to_dict() == {"c2": "tie", "c1": "both_bad"}
+
+
 def test_a_vote_that_was_kept_in_memory_does_not_undo_a_later_one_of_another_kernel(path, sql):
     with Ledger(path) as early, Ledger(path) as late:
         cast_vote(_ARMS, "tie", comparison="c1", ledger=late)
@@ -80,7 +92,8 @@ def test_a_vote_without_a_comparison_is_one_of_its_own(ledger):
 
 def test_votes_are_found_by_kernel_time_and_comparison(ledger):
     cast_vote(_ARMS, "tie", comparison="mine", ledger=ledger)
-    row = {"comparison": "theirs", "kernel_id": "another", "cast_at": datetime.now(UTC) - timedelta(days=2)}
+    cast_at = datetime.now(UTC) - timedelta(days=2)
+    row = {"comparison": "theirs", "outcome": "tie", "kernel_id": "another", "cast_at": cast_at}
     ledger.put(row, VOTES)
 
     def found(*args, **conditions):
@@ -136,7 +149,8 @@ def test_a_vote_stores_no_prompt_when_the_settings_say_so_and_never_a_key(path, 
         ({"a": 7, "b": None}, "a", {}, "The call id of the arm 'a' must be a str or None, not 7."),
         ({"gpt-5": None, "llama": None}, "gpt5", {}, "'gpt5' is not one of the arms. Did you mean"),
         ({"a": None, "b": None}, "zzz", {}, "Choose one of: a, b, both_bad, tie."),
-        ({"a": None, "b": None}, None, {}, "The outcome None is not one of the arms"),
+        ({"a": None, "b": None}, None, {}, "A vote is withdrawn by the name of its comparison: give comparison=…"),
+        ({"a": 7, "b": None}, None, {"comparison": "c"}, "The call id of the arm 'a' must be a str or None, not 7."),
         ({"a": None, "b": None}, "tie", {"origin": "mail"}, "There is no origin 'mail'"),
         ({"a": None, "b": None}, "tie", {"prompt": None}, "prompt must be a string, not None."),
         ({"a": None, "b": None}, "tie", {"blind": "no"}, "blind must be True or False, not 'no'."),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ipyllm import LLMError, votes
+from ipyllm import LLMError, scorers, votes
+from ipyllm.ledger.current import current_ledger
+from ipyllm.ledger.query import VoteQuery
 from tests.answered_experiment import answered
 
 ANSWERS = [["Bern", "Basel", "Rome"], ["Paris", "Lyon", None]]
@@ -45,6 +47,36 @@ def test_a_later_vote_replaces_the_earlier_one_also_for_another_reader():
     assert [again.vote_on(row) for row in rows] == ["both_bad", "c", "", ""]
     assert [again.vote_key_on(row) for row in rows] == ["both_bad", "2", "", ""]
     assert [judged.vote_on(row) for row in rows] == ["both_bad", "c", "", ""]
+
+
+def test_a_vote_that_was_withdrawn_counts_nowhere():
+    results = results_of()
+    judged, rows = judgements_of(results)
+    judged.vote(rows[0], "b")
+    judged.vote(rows[1], "tie")
+    judged.vote(rows[0], None)
+    assert judged.vote_on(rows[0]) == ""
+    again, rows = judgements_of(results)
+    assert [again.vote_on(row) for row in rows] == ["", "tie"]
+    assert results.ranking()["votes"].to_dict() == {"a": 1, "b": 1}
+    judged.vote(rows[0], "c")
+    assert results.ranking()["votes"].to_dict() == {"a": 2, "b": 2, "c": 1}
+
+
+def test_there_is_nothing_to_withdraw_without_a_vote():
+    judged, rows = judgements_of(results_of())
+    judged.vote(rows[0], None)
+    assert current_ledger().read(VoteQuery()) == []
+
+
+def test_scores_of_people_are_those_of_the_votes_as_they_are_now():
+    results = results_of().rescore([scorers.human()])
+    judged, rows = judgements_of(results)
+    assert results.calls["score_human"].isna().all()
+    judged.vote(rows[0], "b")
+    assert results.calls["score_human"].dropna().tolist() == [0, 1, 0]
+    judged.vote(rows[0], None)
+    assert results.calls["score_human"].isna().all()
 
 
 def test_votes_that_cannot_be_are_refused_and_not_stored():

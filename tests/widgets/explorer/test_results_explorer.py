@@ -169,6 +169,16 @@ def test_votes_and_notes_are_stored_and_told_to_every_view(explore):
     assert explore(results).comm.sent[0]["state"]["judgements"]["2"] == {"vote": "1", "note": "Good."}
 
 
+def test_a_vote_is_withdrawn_for_every_view(explore):
+    results = reviews(2)
+    explorer = explore(results)
+    explorer.comm.click("vote", row=0, outcome="1")
+    assert explorer.comm.click("vote", row=0, outcome="none")["error"] is None
+    assert sent(explorer, "judged")[-1]["rows"] == {"0": {"vote": "", "note": ""}}
+    assert votes().empty
+    assert explore(results).comm.sent[0]["state"]["judgements"] == {}
+
+
 @pytest.mark.parametrize("outcome", ["2", "99999999999", "-1", "x", "", "²"])
 def test_a_vote_for_an_arm_that_is_not_there_is_refused(explore, outcome):
     explorer = explore(reviews(5))

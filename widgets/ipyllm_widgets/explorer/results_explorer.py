@@ -159,7 +159,7 @@ class ResultsExplorer(CommandWidget):
         arms = self._matrix.arms
         if outcome.isdecimal():
             outcome = arms[int(outcome)] if int(outcome) < len(arms) else ""
-        self._judged.vote(self._row(row), outcome)
+        self._judged.vote(self._row(row), None if outcome == "none" else outcome)
         self._show_judgement([row])
 
     def _do_note(self, _content: dict[str, Any], _buffers: Sequence[Any], *, row: int, text: str) -> None:

@@ -65,7 +65,21 @@ export class Details {
     if (draft) { // taken out of the page, it would lose the focus
       for (const child of [...this.element.children]) if (child !== note) child.remove();
       for (const part of parts) if (part !== note) note?.before(part);
-    } else this.element.replaceChildren(...parts);
+    } else {
+      const focused = this.focused();
+      this.element.replaceChildren(...parts);
+      focused?.().focus({ preventScroll: true });
+    }
+  }
+
+  /** What finds the element with the focus again once the panel is drawn anew; null if the focus is elsewhere. @returns {(() => HTMLElement) | null} */
+  focused() {
+    const active = /** @type {HTMLElement | null} */ (document.activeElement);
+    if (!active || !this.element.contains(active)) return null;
+    const label = active.getAttribute("aria-label"), vote = active.dataset.vote;
+    /** @param {HTMLElement} each */
+    const isSame = (each) => (vote ? each.dataset.vote === vote : label !== null && each.getAttribute("aria-label") === label);
+    return () => [...this.element.querySelectorAll("button,[tabindex]")].find((each) => isSame(/** @type {HTMLElement} */ (each))) ?? this.element.querySelector("[data-vote]") ?? this.element.querySelector("button");
   }
 
   /** @param {RowDetails["cells"][number]} cell @param {number} arm @param {number} row @param {[number, number]} pair */
@@ -92,15 +106,18 @@ export class Details {
     const complete = arms.map((_, arm) => arm).filter((arm) => cells[arm].statuses[row] === "ok");
     const { vote: cast } = this.actions;
     if (arms.length < 2) return null;
+    /** @param {string} outcome @param {string} name @param {string} key */
+    const choice = (outcome, name, key) => h("button", { type: "button", class: `ipyllm-button${outcome === vote ? " ipyllm-primary" : ""}`, "data-vote": outcome, ...(outcome === "none" ? {} : { "aria-pressed": String(outcome === vote) }), click: () => cast?.(outcome) }, h("bdi", {}, name), ...(key ? [" ", h("kbd", {}, key)] : []));
+    const withdraw = vote ? [choice("none", "No vote", "0")] : [];
     /** @type {[string, string, string][]} */
     const choices = [...complete.map((arm) => /** @type {[string, string, string]} */ ([String(arm), arms[arm], arm < 9 ? String(arm + 1) : ""])), ["tie", "Tie", "t"], ["both_bad", arms.length > 2 ? "All bad" : "Both bad", "b"]];
     if (!cast) {
       const chosen = choices.find(([outcome]) => outcome === vote);
       return chosen ? h("p", { class: "ipyllm-xvote" }, "Vote: ", h("bdi", {}, chosen[1])) : null;
     }
-    if (complete.length < 2) return h("p", { class: "ipyllm-xvote" }, "A vote needs two complete answers.");
+    if (complete.length < 2) return h("p", { class: "ipyllm-xvote" }, "A vote needs two complete answers.", ...withdraw);
     return h("div", { class: "ipyllm-xvote", role: "group", "aria-label": "Which answer is better?" }, h("span", {}, "Better:"),
-      ...choices.map(([outcome, name, key]) => h("button", { type: "button", class: `ipyllm-button${outcome === vote ? " ipyllm-primary" : ""}`, "aria-pressed": String(outcome === vote), click: () => cast(outcome) }, h("bdi", {}, name), ...(key ? [" ", h("kbd", {}, key)] : []))));
+      ...choices.map((each) => choice(...each)), ...withdraw);
   }
 
   /** @param {number} row @param {string} note */

@@ -24,7 +24,7 @@ const SELECT_AFTER_MS = 200;
 const KEYS = [
   ["↓ ↑ or j k", "next, previous row"], ["PgDn PgUp Home End", "a page, first, last"], ["Enter", "open the row, or close it"], ["Esc", "close; leave a box"],
   ["/", "search"], ["x", "mark the row for the selection"], ["← →", "choose the arm to compare (B)"], ["d", "word diff of A and B"],
-  ["1 … 9", "this arm's answer is better"], ["t b", "tie, both bad"], ["n", "write a note"], ["?", "this list"],
+  ["1 … 9", "this arm's answer is better"], ["t b", "tie, both bad"], ["0", "withdraw the vote"], ["n", "write a note"], ["?", "this list"],
 ];
 
 /** One view of an explorer. */
@@ -270,6 +270,7 @@ export class ExplorerView {
     const keys = {
       j: () => this.rows.move(1), k: () => this.rows.move(-1), x: () => this.mark(), d: () => arms.length > 1 && this.toggleDiff(),
       "/": () => this.search.focus(), "?": () => this.toggleKeys(), n: () => this.writeNote(), t: () => this.vote("tie"), b: () => this.vote("both_bad"),
+      0: () => this.vote("none"),
       Enter: () => this.details.isOpen ? this.closeDetails() : this.open(),
       ...(isScrolled ? {} : {
         ArrowDown: () => this.rows.move(1), ArrowUp: () => this.rows.move(-1), ArrowRight: () => this.nextArm(1), ArrowLeft: () => this.nextArm(-1),
