@@ -163,6 +163,43 @@ def test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_
     assert "A new one." in chat.text()
 
 
+def test_a_draft_and_the_conversation_survive_a_reload_and_a_restart(lab, fake):
+    notebook, chat = opened(lab, anew=True)
+    fake.default = answer("First answer.")
+    chat.ask("First question")
+    chat.box.fill("half a ques")
+    chat.box.blur()
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    lab.page.wait_for_timeout(500)
+    lab.page.reload()
+    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    notebook.wait_idle()
+    chat = Chat(notebook.output(0))
+    chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'half a ques'")
+    chat.box.fill("half a question")
+    lab.page.wait_for_timeout(600)  # no blur: what was typed last is kept after a moment
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    notebook.wait_idle()
+    chat.root.get_by_text("run the cell").first.wait_for()
+    assert chat.box.input_value() == "half a question"
+    notebook.run(0)
+    chat = Chat(notebook.output(0))
+    assert chat.box.input_value() == "half a question"
+    assert "First question" in chat.text()
+    assert "First answer." in chat.text()
+    screenshot(lab, "chat-restarted")
+    fake.default = answer("Second answer.")
+    chat.box.press("Enter")
+    chat.log.get_by_text("Second answer.").wait_for()
+    assert [message["content"] for message in fake.requests[-1].json["messages"]] == [
+        "First question",
+        "First answer.",
+        "half a question",
+    ]
+    notebook.run(0)
+    assert Chat(notebook.output(0)).box.input_value() == ""
+
+
 def test_a_notebook_reopened_without_its_kernel_shows_what_was_said(lab, fake):
     notebook, chat = opened(lab, anew=True)
     fake.default = answer("Use **bold**.")

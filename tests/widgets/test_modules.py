@@ -24,9 +24,22 @@ def test_every_widget_has_its_module():
     assert ENTRIES == ["chat/chat.js", "compare/compare.js", "dashboard/dashboard.js", "explorer/explorer.js"]
 
 
+def imported_by(path):
+    """Return a module and all that it imports."""
+    found = re.findall(r'^import \{[^}]*\} from "([^"]+)";', path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {path}.union(*(imported_by((path.parent / name).resolve()) for name in found))
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_no_text_spans_lines_because_indentation_is_removed(name):
+    assert all(
+        line.count("`") % 2 == 0 for line in SOURCES[name].splitlines() if not line.lstrip().startswith(("*", "//"))
+    )
+
+
 @pytest.mark.parametrize("entry", [*ENTRIES, PAGE])
 def test_names_at_the_top_of_joined_modules_are_unique(entry):
-    names = TOP.findall(modules.script(entry))
+    names = [name for path in imported_by(STATIC / entry) for name in TOP.findall(path.read_text(encoding="utf-8"))]
     assert len(names) == len(set(names)), sorted(names)
 
 

@@ -16,12 +16,13 @@ __all__ = ["script", "styles"]
 _STATIC = Path(__file__).resolve().parent / "static"
 _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[\w./]+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:const|function|class|async) )", re.MULTILINE)
+_INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*(?:/\*\*.*?\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
 
 
 @cache
 def script(entry: str) -> str:
-    """Return the module ``entry`` preceded by everything it imports, without comments."""
+    """Return the module ``entry`` preceded by everything it imports, without comments and indentation."""
     joined: dict[Path, str] = {}
     _collect(_STATIC / entry, joined)
     return "\n".join(joined.values())
@@ -33,7 +34,7 @@ def _collect(path: Path, joined: dict[Path, str]) -> None:
     source = path.read_text(encoding="utf-8")
     for imported in _IMPORT.findall(source):
         _collect((path.parent / imported).resolve(), joined)
-    joined[path] = _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", source)))
+    joined[path] = _INDENT.sub("", _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", source))))
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations.notebook import current_notebook
 from ipyllm.conversations.transcript import Transcript, document_of, from_document
@@ -23,10 +23,27 @@ from ipyllm.text.terminal import strip_control_sequences
 if TYPE_CHECKING:
     from ipyllm.conversations.notebook import Notebook
 
-__all__ = ["look_up", "save", "saved_names", "tell"]
+__all__ = [
+    "SavedConversation",
+    "look_up",
+    "look_up_draft",
+    "save",
+    "save_draft",
+    "saved_conversations",
+    "saved_names",
+    "tell",
+]
 
 _QUESTION_CHARS = 60
 _logger = logging.getLogger("ipyllm.conversations")
+
+
+class SavedConversation(NamedTuple):
+    """A conversation of this notebook, as last saved."""
+
+    name: str
+    saved_at: datetime
+    contents: Transcript
 
 
 def look_up(name: str) -> Transcript | None:
@@ -34,14 +51,44 @@ def look_up(name: str) -> Transcript | None:
     notebook = _notebook()
     if notebook is None:
         return None
-    from ipyllm.ledger.packed import unpack
     from ipyllm.ledger.query import ConversationQuery
 
     query = ConversationQuery(conversation_ids=(_id_of(notebook, name),), packed=True)
     rows = current_ledger().read(query)
-    packed = rows[-1][query.columns.index("contents")] if rows else None
+    return _contents(rows[-1][query.columns.index("contents")]) if rows else None
+
+
+def look_up_draft(name: str) -> str:
+    """Return what was typed into a chat of this conversation, and not sent; empty for nothing."""
+    notebook = _notebook()
+    if notebook is None:
+        return ""
+    from ipyllm.ledger.query import ConversationQuery
+
+    query = ConversationQuery(conversation_ids=(_id_of(notebook, name),), only=frozenset({"draft"}))
+    rows = current_ledger().read(query)
+    return (rows[-1][query.columns.index("draft")] or "") if rows else ""
+
+
+def saved_conversations(limit: int) -> list[SavedConversation]:
+    """Return this notebook's conversations that are not empty, at most ``limit``, the one that changed last first."""
+    notebook = _notebook()
+    if notebook is None:
+        return []
+    from ipyllm.ledger.query import ConversationQuery
+
+    query = ConversationQuery(places=(notebook.name,), packed=True, limit=limit)
+    name, saved_at, packed = (query.columns.index(column) for column in ("name", "saved_at", "contents"))
+    read = ((row, _contents(row[packed])) for row in reversed(current_ledger().read(query)))
+    return [SavedConversation(row[name], row[saved_at], contents) for row, contents in read if contents is not None]
+
+
+def _contents(packed: bytes | None) -> Transcript | None:
+    """Return what a row holds; None if that is nothing, or damaged."""
     if packed is None:
         return None
+    from ipyllm.ledger.packed import unpack
+
     try:
         found = from_document(unpack(packed))
     except ValueError as exc:
@@ -52,6 +99,15 @@ def look_up(name: str) -> Transcript | None:
 
 def save(name: str, contents: Transcript) -> None:
     """Save a conversation in the ledger. Never raises: the thread that changed it goes on."""
+    _put(name, "contents", document_of(contents))
+
+
+def save_draft(name: str, draft: str) -> None:
+    """Save what was typed into a chat of this conversation, and not sent. Never raises."""
+    _put(name, "draft", draft)
+
+
+def _put(name: str, column: str, value: Any) -> None:
     from ipyllm.settings import SettingsError
 
     try:
@@ -64,7 +120,7 @@ def save(name: str, contents: Transcript) -> None:
             "kernel_id": kernel_id(),
             "place": notebook.name,
             "name": name,
-            "contents": document_of(contents),
+            column: value,
         }
         current_ledger(reload_settings=False).put(row, CONVERSATIONS)
     except SettingsError as exc:  # which the next call will raise

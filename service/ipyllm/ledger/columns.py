@@ -118,7 +118,7 @@ PRIVATE: Final[dict[str, Kind]] = {
 }
 """The process that writes the row, and its last write: they show whether the process of a running call has died."""
 
-TEXT: Final = ("prompt", "response", "reasoning", "request", "contents", "grid", "scores")
+TEXT: Final = ("prompt", "response", "reasoning", "request", "contents", "draft", "grid", "scores")
 """Columns not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
@@ -174,7 +174,14 @@ CONVERSATIONS: Final = Table(
     "conversation",
     "conversation_id",
     "saved_at",
-    {"conversation_id": "text", "saved_at": "time", "kernel_id": "text", "place": "text", "name": "text"},
+    {
+        "conversation_id": "text",
+        "saved_at": "time",
+        "kernel_id": "text",
+        "place": "text",
+        "name": "text",
+        "draft": "text",
+    },
     {},
     {"contents": "packed"},
 )

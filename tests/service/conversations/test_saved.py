@@ -9,7 +9,7 @@ import pytest
 from ipyllm import prune
 from ipyllm.conversations import history, notebook
 from ipyllm.conversations.history import Turn, conversation, forget_conversation
-from ipyllm.conversations.saved import saved_names
+from ipyllm.conversations.saved import look_up_draft, save_draft, saved_conversations, saved_names
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.query import ConversationQuery
@@ -200,3 +200,32 @@ def test_a_forked_process_does_not_save_over_it(run_script, own_settings):
         assert len(conversation("talk")) == 1
     """
     assert "goes on" in run_script(again)
+
+
+def test_a_draft_survives_beside_the_conversation_and_without_one(restart, monkeypatch):
+    talk()
+    save_draft("talk", "half a ques")
+    save_draft("empty", "more")
+    restart()
+    assert look_up_draft("talk") == "half a ques"
+    assert look_up_draft("empty") == "more"
+    assert look_up_draft("unknown") == ""
+    assert len(conversation("talk")) == 5, "the draft replaces nothing"
+    save_draft("talk", "")
+    assert look_up_draft("talk") == ""
+    monkeypatch.setenv("IPYLLM_STORE_TEXT", "0")
+    save_draft("empty", "secret")
+    monkeypatch.setenv("IPYLLM_STORE_TEXT", "1")
+    assert look_up_draft("empty") == "more"
+
+
+def test_the_saved_ones_are_listed_by_their_last_change_without_empty_ones(restart):
+    for name in ("one", "two", "three"):
+        talk(name)
+    conversation("two").clear()
+    save_draft("one", "typed later")
+    assert [found.name for found in saved_conversations(10)] == ["one", "three"]
+    assert saved_conversations(10)[0].contents.turns == conversation("one").turns
+    assert [found.name for found in saved_conversations(1)] == ["one"]
+    restart("/home/ada/other.ipynb")
+    assert saved_conversations(10) == []

@@ -138,7 +138,7 @@ JUNK = [None, True, -1, 0, 10**40, 1e308, float("nan"), float("-inf"), "", "x" *
 FIELDS = {
     "hello": ["seq"], "send": ["text"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
     "select": ["turn", "branch"], "delete": ["turn"], "undo_delete": ["turn"], "clear": ["x"],
-    "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"],
+    "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "draft": ["text"],
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.conversations import saved
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.messages import text_of
@@ -82,6 +83,7 @@ class ChatController(Controller):
         self.settings = settings
         self.totals = ChatTotals()
         self._branches = Branches(history)
+        self._draft = saved.look_up_draft(name)
         self._stop_observing = history.observe(self.refresh)
 
     def close(self) -> None:
@@ -105,6 +107,12 @@ class ChatController(Controller):
             self._require_idle()
             self._branches.refresh_path()
             return self._ask(message)
+
+    def draft(self, text: str) -> None:
+        """Keep what is typed and not sent: a reloaded page and a restarted kernel show it again."""
+        with self._channel.lock:
+            self._draft = text
+        saved.save_draft(self.name, text)
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""
@@ -277,6 +285,11 @@ class ChatController(Controller):
             node.response, node.parts = answer.response, parts
 
     # ---- output -----------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the complete state, with the draft, which a view takes when it opens."""
+        with self._channel.lock:
+            return super().snapshot() | {"draft": self._draft}
 
     def static_content(self) -> StaticContent:
         """Return the conversation for readers without a kernel."""

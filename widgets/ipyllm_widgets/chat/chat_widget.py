@@ -80,6 +80,7 @@ class ChatWidget(LiveWidget):
         "set": {"model?": str, "system?": str, "params?": dict},
         "undo_delete": {"turn": str},
         "text": {"turn": str, "part?": str},
+        "draft": {"text": str},
         "export": {"format": str},
     }
     _controller: ChatController
@@ -105,7 +106,7 @@ class ChatWidget(LiveWidget):
             create_llm_service(model)
         _keep_conversations()
         self._name = conversation
-        self._history = conversation_named(conversation)
+        self._history = conversation_named(conversation, tell=False)  # the widget shows it
         if system is not None:
             self._history.set_system(replace_surrogates(system))
         super().__init__()
@@ -201,6 +202,7 @@ class ChatWidget(LiveWidget):
         return export_chat(self._history, format, path, title=self._name)
 
     def _do_send(self, _content: dict[str, Any], buffers: Sequence[Any], *, text: str) -> None:
+        self._controller.draft("")
         self._controller.send(text, [bytes(buffer) for buffer in buffers])
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`

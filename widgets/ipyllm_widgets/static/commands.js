@@ -53,6 +53,11 @@ export class Commands {
     });
   }
 
+  /** Send a command whose outcome nobody waits for. @param {string} command @param {Record<string, unknown>} fields */
+  tell(command, fields) {
+    if (!this.gone) this.model.send({ command, nonce: "", ...fields });
+  }
+
   waitingFor() {
     const kernel = this.model.widget_manager?.kernel;
     const status = kernel?.status;

@@ -2,13 +2,14 @@
 
 import { button, h, icon } from "./dom.js";
 
+const DRAFT_AFTER_MS = 400; // without a key
 const LONG_PASTE = 20_000; // characters; laying out a book in a text area takes seconds
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /** Holds the draft of a question. */
 export class Composer {
   /**
-   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void,
+   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string) => void,
    *   showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
@@ -18,6 +19,7 @@ export class Composer {
     /** @type {string[]} long pasted texts, which the text area does not contain */
     this.pastedTexts = [];
     this.running = false;
+    this.draft = ""; // as last given to `actions.draft`
     this.input = h("textarea", {
       class: "ipyllm-input",
       rows: 1,
@@ -26,6 +28,7 @@ export class Composer {
       "aria-label": "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer, arrow up edits your last message.",
       keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
       input: () => this.refresh(),
+      blur: () => this.keepDraft(),
       paste: (/** @type {ClipboardEvent} */ event) => {
         const files = [...(event.clipboardData?.files ?? [])];
         const text = event.clipboardData?.getData("text/plain") ?? "";
@@ -75,7 +78,22 @@ export class Composer {
       this.sendButton.title = label;
       this.sendButton.setAttribute("aria-label", label);
     }
+    clearTimeout(this.draftTimer);
+    this.draftTimer = setTimeout(() => this.keepDraft(), DRAFT_AFTER_MS);
     this.sendButton.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.pastedTexts.length;
+  }
+
+  /** The text that would be sent. */
+  get text() {
+    return [this.input.value, ...this.pastedTexts].filter((piece) => piece.trim()).join("\n\n");
+  }
+
+  /** Hand out the draft, if it has changed. */
+  keepDraft() {
+    clearTimeout(this.draftTimer);
+    if (this.text === this.draft) return;
+    this.draft = this.text;
+    this.actions.draft?.(this.draft);
   }
 
   /** @param {KeyboardEvent} event */
@@ -89,7 +107,7 @@ export class Composer {
   }
 
   submit() {
-    const text = [this.input.value, ...this.pastedTexts].filter((piece) => piece.trim()).join("\n\n");
+    const text = this.text;
     if (this.running) {
       this.actions.showError("An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.");
       return;
@@ -99,9 +117,20 @@ export class Composer {
     this.input.value = "";
     this.files = [];
     this.pastedTexts = [];
+    this.draft = ""; // sending ends it in the kernel, too
     this.showThumbnails();
     this.refresh();
     this.actions.send(text, files);
+  }
+
+  /** Show a draft of before. @param {string} text */
+  showDraft(text) {
+    this.draft = text;
+    if (text && !this.text) this.restore(text, []);
+  }
+
+  close() {
+    this.keepDraft();
   }
 
   /** Restore a draft that could not be sent. @param {string} text @param {File[]} files */

@@ -19,12 +19,14 @@ class ChatView extends LiveView {
     this.views = new Map();
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
+    this.draftTaken = false;
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
       stop: () => this.ask("stop"),
       editLast: () => this.editLast(),
+      draft: (text) => this.commands.tell("draft", { text }),
       showError: (message) => this.showError(message),
       limits: () => this.state.settings.limits,
     });
@@ -109,6 +111,17 @@ class ChatView extends LiveView {
   /** @param {any} message */
   receiveOther(message) {
     if (message?.kind === "file") this.download(message);
+  }
+
+  /** @param {any} message */
+  receive(message) {
+    const first = this.state.stale;
+    super.receive(message);
+    // Only when the view opens: later, the box has what was typed since.
+    if (first && !this.draftTaken && typeof message?.state?.draft === "string") {
+      this.draftTaken = true;
+      this.composer.showDraft(message.state.draft);
+    }
   }
 
   draw() {
@@ -213,6 +226,7 @@ class ChatView extends LiveView {
   }
 
   close() {
+    this.composer.close();
     this.resizeObserver.disconnect();
     super.close();
   }
