@@ -74,6 +74,11 @@ class Results:
         return self._name
 
     @property
+    def grid(self) -> Grid:
+        """The arms, prompts and repeats."""
+        return self._grid
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Labels of the arms, in their order."""
         return tuple(arm.label for arm in self._grid.arms)
@@ -109,12 +114,6 @@ class Results:
         }
         rows = usage(kernel=None, experiment=self._name, ledger=self._ledger)
         return write_archive(path, document, calls, rows)
-
-    def contents(self) -> dict[str, str]:
-        """Return the data of each row of the input by its ``prompt_id``, as one text."""
-        from ipyllm.experiment.row_identity import contents_of_row
-
-        return {prompt.prompt_id: contents_of_row(prompt.data) for prompt in self._grid.prompts}
 
     def __repr__(self) -> str:
         return f"Results of {self._name!r}: {self.state}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.text.format import count, join_names
+from ipyllm.experiment.run_changes import ComparedRun, run_changes
+from ipyllm.text.format import join_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,8 @@ def compare_runs(before: str | Results, after: str | Results, **options: Any) ->
     -------
     StatisticsFrame
         As of :func:`~ipyllm.statistics.paired`: ``after`` minus ``before``. Where both have several arms, those of the
-        same label are compared, each a row, and all intervals hold together.
+        same label are compared, each a row, and all intervals hold together. Its ``notes`` say what else changed: the
+        rows and their data, prompts, system prompts, parameters, models, addresses, tools and schemas.
 
     Raises
     ------
@@ -154,11 +156,13 @@ def compare_runs(before: str | Results, after: str | Results, **options: Any) ->
         names = [f"{arm} · {run.name}" if several else run.name for arm, run in ((one, first), (other, second))]
         parts = [old[old["arm"] == one].assign(arm=names[0]), new[new["arm"] == other].assign(arm=names[1])]
         calls = pd.concat([part[part["prompt_id"].isin(shared)] for part in parts], ignore_index=True)
-        calls.attrs = {"directions": {**first.directions, **second.directions}, "arms": names}
+        directions = old.attrs.get("directions", {}) | new.attrs.get("directions", {})
+        calls.attrs = {"directions": directions, "arms": names}
         tables.append(paired(calls, names[0], level=level, **options))
     table = pd.concat([pd.DataFrame(each) for each in tables])
     table["p_adjusted"] = (table["p_adjusted"] * len(pairs)).clip(upper=1)
-    notes = [*_notes(first, second, shared), *dict.fromkeys(note for each in tables for note in each.notes)]
+    runs = ComparedRun(first.name, first.grid, old), ComparedRun(second.name, second.grid, new)
+    notes = [*run_changes(*runs, pairs), *dict.fromkeys(note for each in tables for note in each.notes)]
     return StatisticsFrame.of(table, " ".join(each.conclusion for each in tables), notes)
 
 
@@ -180,31 +184,3 @@ def _arms_to_compare(first: Results, second: Results) -> list[tuple[str, str]]:
             f"{join_names(second.arms, limit=_MAX_NAMES)}."
         )
     return [(arm, arm) for arm in shared]
-
-
-def _notes(first: Results, second: Results, shared: set[str]) -> list[str]:
-    """Return what differs beside the answers: rows, their contents, and the models that answered."""
-    notes = []
-    for one, other in ((first, second), (second, first)):
-        if only := set(one.calls["prompt_id"]) - shared:
-            notes.append(f"{count(len(only), 'prompt')} of {one.name!r} {_is(len(only))} not in {other.name!r}.")
-    contents = [run.contents() for run in (first, second)]
-    if changed := [id_ for id_ in shared if contents[0].get(id_) != contents[1].get(id_)]:
-        notes.append(
-            f"The data of {count(len(changed), 'prompt')} changed between the runs: their scores may differ for that."
-        )
-    for arm in dict.fromkeys([*first.arms, *second.arms]):
-        before, after = (_versions(run, arm) for run in (first, second))
-        if before and after and before != after:
-            notes.append(f"{arm} was answered by {join_names(before)} before, and by {join_names(after)} after.")
-    return notes
-
-
-def _versions(run: Results, arm: str) -> list[str]:
-    """Return the names by which the server called the models that answered."""
-    calls = run.calls
-    return sorted(set(calls.loc[calls["arm"] == arm, "response_model"].dropna()))
-
-
-def _is(n: int) -> str:
-    return "is" if n == 1 else "are"

@@ -143,6 +143,28 @@ def test_what_changed_between_two_runs_is_said(model, server):
     assert "a was answered by a-2026-01 before, and by a-2026-02 after." in notes
 
 
+def test_prompts_and_settings_that_changed_between_two_runs_are_named(model):
+    def run(name, *models, template="{{ text }}", **options):
+        Experiment(TABLE, template, models=models, scorers=[exact("gold")], name=name, warmup=0, **options).run(
+            progress=False
+        )
+
+    run("monday", model("a"), model("b"), params={"temperature": 0}, system="Be brief.")
+    run("today", model("a"), model("b"), template="Say: {{ text }}", params={"temperature": 1}, examples=[("a", "b")])
+    run("model", model("c"), params={"temperature": 1})
+    run("alone", model("b"), params={"temperature": 1})
+    run("again", model("a"), model("b"), params={"temperature": 0}, system="Be brief.")
+    assert compare_runs("monday", "today").notes[:4] == (
+        "The prompts changed: 3 rows with the same data were sent with another text, messages or images.",
+        "The system prompt was 'Be brief.', and is not set.",
+        "The examples changed, or the messages before each prompt.",
+        "temperature was 0, and is 1.",
+    )
+    assert compare_runs("model", "alone").notes[0] == "The model was openai/c, and is openai/b."
+    unchanged = compare_runs("monday", "again").notes
+    assert [note for note in unchanged if "changed" in note or ", and is " in note] == []
+
+
 @pytest.mark.parametrize(
     ("ask", "expected"),
     [
