@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ipyllm.logprobs import TokenLogprob
     from ipyllm.response import ChatResponse
 
 __all__ = ["Event", "Finished", "ReasoningDelta", "TextDelta", "ToolCallDelta"]
@@ -13,10 +14,14 @@ __all__ = ["Event", "Finished", "ReasoningDelta", "TextDelta", "ToolCallDelta"]
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of visible text. ``at_ns`` is ``perf_counter_ns`` at its arrival from the network."""
+    """A piece of visible text. ``at_ns`` is ``perf_counter_ns`` at its arrival from the network.
+
+    ``logprobs`` are those of its tokens, if the call asked for them and the server sent them with the text.
+    """
 
     text: str
     at_ns: int
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

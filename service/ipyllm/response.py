@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from ipyllm.logprobs import TokenLogprob
+
 
 __all__ = [
     "NOT_BILLED",
@@ -179,6 +181,8 @@ def _plain(value: Any) -> Any:
     """Return ``value`` as JSON's values."""
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, bytes):
+        return list(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -201,7 +205,8 @@ class ChatResponse:
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
     ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
     route that the model does not take. ``cause`` is why the last attempt failed, where ``error_category`` does not say
-    it: of ``max_retries_exceeded``. ``refused`` says that the model declined to answer; ``content`` is then how it said
+    it: of ``max_retries_exceeded``. ``logprobs`` are the tokens of the text with their probabilities, if the call asked
+    for them. ``refused`` says that the model declined to answer; ``content`` is then how it said
     so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
 
     Examples
@@ -246,6 +251,7 @@ class ChatResponse:
     steps: tuple[ChatResponse, ...] = ()
     not_applied: tuple[str, ...] = ()
     output_items: tuple[dict[str, Any], ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():

@@ -11,6 +11,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tests.fakes.logprobs import token_logprobs
 from tests.fakes.responses import response_events, whole_response
 from tests.fakes.script import Ending, Event, Script, compact_json, stops
 
@@ -30,6 +31,7 @@ class RenderOptions(NamedTuple):
     stream: bool
     include_usage: bool
     api: Literal["chat", "responses"] = "chat"
+    top_logprobs: int | None = None  # None: no log probabilities are asked for
 
 
 class Write(NamedTuple):
@@ -80,7 +82,7 @@ def render(script: Script, options: RenderOptions) -> RenderedScript:
 
 def _stream(script: Script, options: RenderOptions, end: float) -> Iterator[Event]:
     if options.api == "responses":
-        yield from response_events(script, options.model, end)
+        yield from response_events(script, options.model, end, options.top_logprobs)
         return
     wants_usage = script.usage is not None and (options.include_usage or script.usage_unasked)
 
@@ -88,14 +90,16 @@ def _stream(script: Script, options: RenderOptions, end: float) -> Iterator[Even
         body = _envelope(script, options, "chat.completion.chunk") | {"choices": choices}
         return body | {"usage": usage} if wants_usage else body  # as OpenAI: null before the last chunk, if requested
 
-    def choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def choice(delta: dict[str, Any], finish_reason: str | None = None, beside: Any = None) -> dict[str, Any]:
+        return {"index": 0, "delta": delta, "logprobs": beside, "finish_reason": finish_reason}
 
     if script.role_chunk:
         yield Event(0.0, "role", chunk(choice({"role": "assistant", "content": ""})))
     for k, delta in enumerate(script.deltas):
         usage = _usage_so_far(script, k + 1) if script.usage_in == "every chunk" else None
-        yield Event(script.ttft + k * script.gap, "token", chunk(choice(delta), usage=usage))
+        yield Event(
+            script.ttft + k * script.gap, "token", chunk(choice(delta, None, _beside(script, options, k)), usage=usage)
+        )
     if script.finish_reason is not None:
         usage = None if script.usage_in == "own chunk" else script.usage
         yield Event(end, "finish", chunk(choice({}, script.finish_reason), usage=usage))
@@ -105,6 +109,16 @@ def _stream(script: Script, options: RenderOptions, end: float) -> Iterator[Even
         yield Event(end, "done", f"{script.prefix}[DONE]")
 
 
+def _beside(script: Script, options: RenderOptions, k: int) -> dict[str, Any] | None:
+    """Return the log probabilities of the delta k, if the request asks for them; a call of a function has none."""
+    text = script.deltas[k].get("content") or script.deltas[k].get("refusal")
+    if options.top_logprobs is None or not text:
+        return None
+    given = None if script.logprobs is None else script.logprobs[k]
+    tokens = token_logprobs(text, options.top_logprobs, given)
+    return {"content": tokens, "refusal": None} if "content" in script.deltas[k] else {"refusal": tokens}
+
+
 def _usage_so_far(script: Script, n: int) -> dict[str, Any]:
     usage = script.usage or {}
     return {**usage, "completion_tokens": n, "total_tokens": usage.get("prompt_tokens", 0) + n}
@@ -112,8 +126,11 @@ def _usage_so_far(script: Script, n: int) -> dict[str, Any]:
 
 def _completion(script: Script, options: RenderOptions) -> dict[str, Any]:
     if options.api == "responses":
-        return whole_response(script, options.model)
-    choice = {"index": 0, "message": script.message, "logprobs": None, "finish_reason": script.finish_reason}
+        return whole_response(script, options.model, options.top_logprobs)
+    parts = [beside for k in range(len(script.deltas)) if (beside := _beside(script, options, k))]
+    tokens = [token for beside in parts for token in beside.get("content") or ()]
+    beside = {"content": tokens, "refusal": None} if tokens else None
+    choice = {"index": 0, "message": script.message, "logprobs": beside, "finish_reason": script.finish_reason}
     body = _envelope(script, options, "chat.completion") | {"choices": [choice]}
     return body | ({"usage": script.usage} if script.usage else {})
 

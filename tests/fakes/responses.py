@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from tests.fakes.logprobs import token_logprobs
 from tests.fakes.script import Event, Script, compact_json
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class _Item:
     def __init__(self, kind: str, number: int, call: dict[str, Any]) -> None:
         self.kind, self.number, self.call = kind, number, call
         self.text = ""
+        self.logprobs: list[Any] = []
 
     def goes_on(self, kind: str, call: dict[str, Any]) -> bool:
         """Whether a delta of this kind, or of this call, belongs to the item."""
@@ -56,7 +58,7 @@ class _Item:
             return {"type": "summary_text", "text": text}
         if self.kind == "refusal":
             return {"type": "refusal", "refusal": text}
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": [] if empty else self.logprobs}
 
     def _function_call(self, status: str, arguments: str) -> dict[str, Any]:
         name = self.call.get("function", {}).get("name", "")
@@ -85,7 +87,7 @@ _NAMES = {
 }
 
 
-def response_events(script: Script, model: str, end: float) -> Iterator[Event]:
+def response_events(script: Script, model: str, end: float, top_logprobs: int | None = None) -> Iterator[Event]:
     """Yield the events of a stream: token chunk k is the delta k of the script."""
     numbers = count()
     items: list[_Item] = []
@@ -122,6 +124,9 @@ def response_events(script: Script, model: str, end: float) -> Iterator[Event]:
         items[-1].text += text
         if text:
             extra = items[-1].extra() if kind == "message" else {}
+            if extra and top_logprobs is not None:
+                extra = {"logprobs": token_logprobs(text, top_logprobs, with_bytes=False)}
+                items[-1].logprobs += token_logprobs(text, top_logprobs)
             yield event(at, "token", f"{_NAMES[kind][1]}.delta", **items[-1].place(), delta=text, **extra)
     if script.finish_reason is None:
         return
@@ -130,7 +135,7 @@ def response_events(script: Script, model: str, end: float) -> Iterator[Event]:
     yield event(end, "finish", status, response=_response(script, model, status, _output(items, status)))
 
 
-def whole_response(script: Script, model: str) -> dict[str, Any]:
+def whole_response(script: Script, model: str, top_logprobs: int | None = None) -> dict[str, Any]:
     """Return the response to a request that does not ask for a stream."""
     items: list[_Item] = []
     for delta in script.deltas:
@@ -138,6 +143,8 @@ def whole_response(script: Script, model: str) -> dict[str, Any]:
         if not items or not items[-1].goes_on(kind, call):
             items.append(_Item(kind, len(items), call))
         items[-1].text += text
+        if kind == "message" and top_logprobs is not None:
+            items[-1].logprobs += token_logprobs(text, top_logprobs)
     return _response(script, model, _status(script), _output(items, _status(script)))
 
 

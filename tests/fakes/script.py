@@ -49,6 +49,7 @@ class Script:
     done: bool = True
     model: str | None = None  # None: as requested
     streams: bool | None = None  # None: as requested
+    logprobs: tuple[list[dict[str, Any]], ...] | None = None  # beside each delta, if requested; None: made up
     # times
     ttft: float = 0.0
     gap: float = 0.0

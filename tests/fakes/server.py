@@ -228,7 +228,10 @@ class FakeLLM:
         body = request.json if isinstance(request.json, dict) else {}
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
         api = _APIS.get(request.path, "chat")
-        options = RenderOptions(str(body.get("model")), bool(body.get("stream")), usage, api)
+        top = int(body.get("top_logprobs") or 0) if api == "responses" or body.get("logprobs") else None
+        if api == "responses" and "message.output_text.logprobs" not in (body.get("include") or ()):
+            top = None
+        options = RenderOptions(str(body.get("model")), bool(body.get("stream")), usage, api, top)
         try:
             script = self._choose(request)
             plan = render(script, options)

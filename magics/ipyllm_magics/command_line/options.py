@@ -78,6 +78,13 @@ LLM: tuple[Option, ...] = (
         repeatable=True,
     ),
     Option(
+        "--logprobs",
+        "log probabilities of the answer's tokens, with N alternatives of each, 0 to 20: `logprobs` of -o",
+        int,
+        "N",
+        "--logprobs 5",
+    ),
+    Option(
         "-p, --param",
         "any other parameter of the model, its value as JSON; may be repeated",
         parameter,
@@ -104,7 +111,7 @@ LLM: tuple[Option, ...] = (
     _HELP,
 )
 _BY_NAME = {option.name: option for option in LLM}
-_SAMPLING = ("effort", "verbosity", "temperature", "max_tokens", "top_p", "seed", "stop", "params")
+_SAMPLING = ("effort", "verbosity", "temperature", "max_tokens", "top_p", "seed", "stop", "logprobs", "params")
 
 
 def _llm_options(*names: str) -> tuple[Option, ...]:

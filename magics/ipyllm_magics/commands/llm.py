@@ -64,6 +64,9 @@ class LLMMagics(Magics):
     max_tokens = Int(None, allow_none=True, help="Longest answer, in tokens.").tag(config=True)
     top_p = Float(None, allow_none=True, help="Nucleus sampling.").tag(config=True)
     seed = Int(None, allow_none=True, help="Seed of the sampling.").tag(config=True)
+    logprobs = Int(None, allow_none=True, help="Log probabilities of tokens, with so many alternatives.").tag(
+        config=True
+    )
     params = Dict(help="Other parameters of the model, by name.").tag(config=True)
     timeout = Float(None, allow_none=True, help="Longest wait for new data, in seconds.").tag(config=True)
     cache = Bool(None, allow_none=True, help="Whether ipyllm's cache may answer.").tag(config=True)

@@ -34,6 +34,7 @@ _FLAG_OF = {
     "top_p": "--top-p",
     "seed": "--seed",
     "stop": "--stop",
+    "logprobs": "--logprobs",
 }
 NOT_PARAMETERS = {
     "system": "-s",

@@ -25,7 +25,7 @@ from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit, max_cost
 from ipyllm.experiment.trial_claims import TrialClaims
 from ipyllm.experiment.written_rows import WrittenRows
 from ipyllm.ledger import current_ledger
-from ipyllm.ledger.columns import TEXT
+from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.ids import kernel_id, new_id
 from ipyllm.ledger.ledger import LedgerUnavailableError
 from ipyllm.ledger.packed import unpack
@@ -302,7 +302,7 @@ def _earlier_rows(ledger: Ledger, chunk: Chunk) -> list[dict[str, Any]]:
     query = Query(experiments=(chunk.experiment,), packed=True)
     rows = [dict(zip(query.columns, values, strict=True)) for values in ledger.read(query)]
     earlier = [
-        row | {"request": row["request"] and unpack(row["request"])}
+        row | {name: row[name] and unpack(row[name]) for name in CALLS.packed}
         for row in rows
         if row["status"] != "running" and {"worker", TRIAL_TAG} <= (row["tags"] or {}).keys()
     ]

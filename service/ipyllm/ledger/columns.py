@@ -104,6 +104,9 @@ COLUMNS: Final[dict[str, Kind]] = {
     "cost_usd": "float",
     "cost_bound_usd": "float",
     "price_source": "text",
+    # probabilities
+    "mean_logprob": "float",
+    "perplexity": "float",
     # text
     "prompt": "text",
     "response": "text",
@@ -118,7 +121,7 @@ PRIVATE: Final[dict[str, Kind]] = {
 }
 """The process that writes the row, and its last write: they show whether the process of a running call has died."""
 
-TEXT: Final = ("prompt", "response", "reasoning", "request", "contents", "draft", "grid", "scores")
+TEXT: Final = ("prompt", "response", "reasoning", "request", "logprobs", "contents", "draft", "grid", "scores")
 """Columns not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
@@ -146,7 +149,9 @@ class Table:
         object.__setattr__(self, "writable", {**self.columns, **self.packed})
 
 
-CALLS: Final = Table("calls", "call", "call_id", "started_at", COLUMNS, PRIVATE, {"request": "packed"})
+CALLS: Final = Table(
+    "calls", "call", "call_id", "started_at", COLUMNS, PRIVATE, {"request": "packed", "logprobs": "packed"}
+)
 
 VOTES: Final = Table(
     "votes",

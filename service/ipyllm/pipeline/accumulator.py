@@ -19,6 +19,7 @@ from ipyllm.transport.usage import counts_output, merge_usage
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ipyllm.logprobs import TokenLogprob
     from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["Accumulator"]
@@ -47,6 +48,7 @@ class Accumulator:
     ``output_items`` are the items of a complete response that its model wants back in later requests, and
     ``removed_inputs`` counts those of earlier responses that the server left out. ``failure`` is the finish reason of
     an answer that the server broke off. ``has_other_choices`` says that it sent several answers, of which one is kept.
+    ``reads_logprobs`` says that the call asked for log probabilities: some servers send zeros to calls that did not.
     """
 
     sent_ns: int
@@ -71,6 +73,7 @@ class Accumulator:
     removed_inputs: int = 0
     failure: str | None = None
     has_other_choices: bool = False
+    reads_logprobs: bool = False
     _text: TextPieces = field(default_factory=TextPieces)
     _reasoning: TextPieces = field(default_factory=TextPieces)
     _tools: dict[int, CallSoFar] = field(default_factory=dict)
@@ -188,6 +191,11 @@ class Accumulator:
     def reasoning(self) -> str:
         """The reasoning so far."""
         return self._reasoning.text()
+
+    @property
+    def logprobs(self) -> tuple[TokenLogprob, ...]:
+        """The tokens of the visible text so far, with their probabilities, if the call asked for them."""
+        return ()
 
     @property
     def arguments(self) -> str:

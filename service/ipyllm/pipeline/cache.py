@@ -21,6 +21,7 @@ from ipyllm.fork_safety import register, renewed_in_child
 from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.ledger.file_origin import ForeignFileError
 from ipyllm.ledger.sqlite_file import is_busy
+from ipyllm.logprobs import from_plain, to_plain
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.cache_file import OPEN_S, CacheFile, UnusableError, used_bytes
 from ipyllm.response import ChatResponse, ToolCall, Usage
@@ -273,6 +274,8 @@ def _to_json(response: ChatResponse) -> str:
     }
     if response.refused:
         stored["refused"] = True
+    if response.logprobs:
+        stored["logprobs"] = to_plain(response.logprobs)
     if response.output_items:
         stored["output_items"] = response.output_items
     return json.dumps(stored, separators=(",", ":"))  # ASCII, because UTF-8 has no form for lone surrogates
@@ -284,6 +287,7 @@ def _from_json(answer: bytes) -> ChatResponse | None:
         tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
         usage = _usage_from_json(stored.pop("usage"))
         stored["output_items"] = tuple(stored.get("output_items", ()))
+        stored["logprobs"] = from_plain(stored.get("logprobs", ()))
         return ChatResponse(
             **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )

@@ -7,12 +7,13 @@ answer, text may be a list of parts, and usage may be missing.
 from __future__ import annotations
 
 import secrets
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.events import TextDelta
+from ipyllm.logprobs import read_logprobs
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.call_deltas import CallDeltas
 from ipyllm.pipeline.field_bounds import MAX_NAME, checked_parts
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipyllm.events import Event
+    from ipyllm.logprobs import TokenLogprob
     from ipyllm.provider import ReasoningFormat
     from ipyllm.transport.wire_times import Arrival
 
@@ -60,6 +62,7 @@ class ChatAccumulator(Accumulator):
     _own_ids: dict[int, str] = field(default_factory=dict)
     _extra_content: dict[int, dict[str, Any]] = field(default_factory=dict)
     _reasoning_details: ReasoningDetails = field(default_factory=ReasoningDetails)
+    _logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def __post_init__(self, reasoning_format: ReasoningFormat) -> None:
         if reasoning_format.tag:
@@ -77,7 +80,8 @@ class ChatAccumulator(Accumulator):
             events = Accumulator.feed(self, chunk, arrival)  # no super(): slots make another class of this one
             # Text has begun that is neither searched for a tag nor cut within a character, of a known model.
             self._expects_plain_text = (
-                self.first_text_ns is not None
+                not self.reads_logprobs
+                and self.first_text_ns is not None
                 and self.response_model is not None
                 and (self._tag is None or self._tag.is_done)
                 and not self._text_halves.has_half
@@ -99,7 +103,22 @@ class ChatAccumulator(Accumulator):
         if not events and message and isinstance(message, dict):
             events = list(self._events(self._without_known(message), at_ns))
             self.streamed = self.streamed and self.has_tokens
-        return events
+        return self._with_logprobs(events, choice) if self.reads_logprobs else events
+
+    def _with_logprobs(self, events: list[Event], choice: dict[str, Any]) -> list[Event]:
+        """Take the log probabilities beside a text, which come with its last event; not those of reasoning."""
+        if not events or not isinstance(events[-1], TextDelta):
+            return events
+        beside = choice.get("logprobs")
+        beside = beside if isinstance(beside, dict) else {}
+        tokens = read_logprobs(beside.get("content") or beside.get("refusal"))
+        self._logprobs += tokens
+        return [*events[:-1], replace(events[-1], logprobs=tokens)]
+
+    @property
+    def logprobs(self) -> tuple[TokenLogprob, ...]:
+        """The tokens of the visible text so far, with their probabilities, if the call asked for them."""
+        return tuple(self._logprobs)
 
     def _own_choice(self, choices: list[Any]) -> dict[str, Any] | None:
         """Return the choice with the index that came first; other answers to the same question are left out."""

@@ -20,8 +20,8 @@ from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
+from ipyllm.pipeline.accumulators import new_accumulator
 from ipyllm.pipeline.cache import cache_key, current_cache
-from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
 from ipyllm.pipeline.exchange_errors import (
     as_llm_error,
@@ -32,7 +32,6 @@ from ipyllm.pipeline.exchange_errors import (
 )
 from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 from ipyllm.pipeline.limiter_registry import limiter_for
-from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.sent_requests import request_to_store
 from ipyllm.pipeline.state import ExchangeState, Phase
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
-    from ipyllm.settings_models import Api
     from ipyllm.transport.address import Address
 
 __all__ = ["Exchange", "RowSink"]
@@ -281,7 +279,7 @@ class Exchange:
             api=api,
             headers=request.headers,
         )
-        received = state.received = self._accumulator(api)
+        received = state.received = new_accumulator(self.service, self.request, api)
         state.times = stream.times
         state.phase = Phase("request", stream.times.ready_ns)
         watchdog = Watchdog(received, stream.times, request.timeout, self._save)
@@ -335,11 +333,6 @@ class Exchange:
             return implausible_answer(exc, self.request.model)
         exc.hide(self.request.headers.with_defaults(address.headers).hide)
         return self.service.explain(exc, self.request)
-
-    def _accumulator(self, api: Api) -> Accumulator:
-        if api == "responses":
-            return ResponsesAccumulator(sent_ns=perf_counter_ns())
-        return ChatAccumulator(perf_counter_ns(), reasoning_format=self.service.reasoning_format(self.request.params))
 
     def _log_oddities(self, received: Accumulator) -> None:
         model = self.request.model

@@ -6,8 +6,10 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.ids import kernel_id
+from ipyllm.logprobs import mean_logprob, perplexity, to_plain
 from ipyllm.process_identity import host_name
 from ipyllm.response import Usage
+from ipyllm.text.redact import redact
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
@@ -78,4 +80,12 @@ def final_row(
         "cost_bound_usd": cost_bound_usd,
         **usage,
         **{name: getattr(response.timing, name) for name in _TIMING},
+        **(_logprobs(response) if response.logprobs else {}),
     }
+
+
+def _logprobs(response: ChatResponse) -> Mapping[str, Any]:
+    """Return the columns of log probabilities; without those of each token if the text has a key, which they spell."""
+    tokens = response.logprobs
+    figures = {"mean_logprob": mean_logprob(tokens), "perplexity": perplexity(tokens)}
+    return figures if redact(response.content) != response.content else {**figures, "logprobs": to_plain(tokens)}

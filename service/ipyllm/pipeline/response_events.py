@@ -8,14 +8,17 @@ whose deltas were not sent is read where it is complete.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.events import TextDelta
+from ipyllm.logprobs import read_logprobs
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.field_bounds import MAX_NAME, checked_parts
 
 if TYPE_CHECKING:
     from ipyllm.events import Event
+    from ipyllm.logprobs import TokenLogprob
 
 __all__ = ["ResponsesAccumulator"]
 
@@ -34,6 +37,7 @@ class ResponsesAccumulator(Accumulator):
     _text_item: int | None = None
     _calls: dict[int, int] = field(default_factory=dict)
     _indexes: dict[str, int] = field(default_factory=dict)
+    _logprobs: dict[tuple[int, int], tuple[TokenLogprob, ...]] = field(default_factory=dict)  # by item and part
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         kind = chunk.get("type")
@@ -54,8 +58,13 @@ class ResponsesAccumulator(Accumulator):
     # ---- parts -------------------------------------------------------------------------------------
 
     def _text_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        text = chunk.get("delta")
-        return self._text_part(text, self._item_index(chunk), _part_index(chunk, "content_index"), at_ns)
+        item, part = self._item_index(chunk), _part_index(chunk, "content_index")
+        events = self._text_part(chunk.get("delta"), item, part, at_ns)
+        if not self.reads_logprobs or not events:
+            return events
+        tokens = read_logprobs(chunk.get("logprobs"))
+        self._logprobs[item, part] = self._logprobs.get((item, part), ()) + tokens
+        return [replace(event, logprobs=tokens) if isinstance(event, TextDelta) else event for event in events]
 
     def _refusal_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self.refused = True
@@ -157,6 +166,7 @@ class ResponsesAccumulator(Accumulator):
                 self.refused = self.refused or bool(part.get("refusal"))
                 if ("text", index, number) not in self._begun_parts:
                     events += self._text_part(part.get("text") or part.get("refusal"), index, number, at_ns)
+                self._take_logprobs(index, number, part)
         elif kind == "function_call":
             arguments = "" if ("arguments", index, 0) in self._begun_parts else _as_text(item.get("arguments"))
             id_ = item.get("call_id") or item.get("id")
@@ -164,6 +174,16 @@ class ResponsesAccumulator(Accumulator):
             if self._begin("arguments", index, 0) or index not in self._begun_items:
                 events.append(call)
         return events
+
+    def _take_logprobs(self, index: int, number: int, part: dict[str, Any]) -> None:
+        """Take the log probabilities of a whole part: with their bytes, which the deltas lack."""
+        if self.reads_logprobs and (tokens := read_logprobs(part.get("logprobs"))):
+            self._logprobs[index, number] = tokens
+
+    @property
+    def logprobs(self) -> tuple[TokenLogprob, ...]:
+        """The tokens of the visible text so far, with their probabilities, if the call asked for them."""
+        return tuple(token for _, tokens in sorted(self._logprobs.items()) for token in tokens)
 
     def _note(self, chunk: dict[str, Any], _: int) -> list[Event]:
         """Take what a response says of itself."""

@@ -149,6 +149,7 @@ class ExchangeState:
             finish_reason=received.finish_reason,
             refused=received.refused,
             output_items=received.output_items,
+            logprobs=text.logprobs,
             model=request.model,
             response_model=received.response_model,
             endpoint=self.address.host if self.address is not None else "",

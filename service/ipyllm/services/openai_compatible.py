@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenAICompatibleProvider"]
 
 _AUTO = Timeout()
+_OF_LOGPROBS = ("logprobs", "top_logprobs")
 
 
 class OpenAICompatibleProvider(Pricing):
@@ -182,6 +183,9 @@ class OpenAICompatibleProvider(Pricing):
         profile = self.profile
         options = request.given.with_defaults(request.route_options).with_defaults(self.defaults)
         options = options.with_defaults(request.notebook_options)
+        if options.params.get("logprobs") is False:  # no model needs to take what is not asked for
+            kept = {name: value for name, value in options.params.items() if name not in _OF_LOGPROBS}
+            options = replace(options, params=kept)
         given = {*request.given.params, *self.defaults.params}
         params, not_applied = fit(
             profile,

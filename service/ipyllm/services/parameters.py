@@ -57,11 +57,29 @@ def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
             raise bad_request(f"{name} and {other} are the same parameter; give one of them.", model=model)
     if "reasoning_effort" in checked:  # the protocol's name of it: the same arm, whichever is used
         checked = {"effort" if name == "reasoning_effort" else name: value for name, value in checked.items()}
+    checked = _with_alternatives(checked, model)
     for name, value in checked.items():
         problem = _problem(name, value)
         if problem:
             raise bad_request(problem, model=model)
     return checked
+
+
+def _with_alternatives(params: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return ``params`` with ``logprobs=5``, log probabilities and five alternatives, in the two of the protocol."""
+    given = params.get("logprobs")
+    if given is None:
+        return {**params, "logprobs": True} if params.get("top_logprobs") else params
+    if isinstance(given, bool):
+        return params if given else {name: value for name, value in params.items() if name != "top_logprobs"}
+    if "top_logprobs" in params:
+        raise bad_request("logprobs=N and top_logprobs=N are the same parameter; give one of them.", model=model)
+    problem = _problem("top_logprobs", given)
+    if problem is not None:
+        raise bad_request(
+            f"{problem.replace('top_logprobs', 'logprobs')[:-1]}: alternatives of each token.", model=model
+        )
+    return {**params, "logprobs": True, "top_logprobs": given}
 
 
 def _as_json(name: str, value: Any, model: str) -> Any:

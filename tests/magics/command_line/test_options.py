@@ -219,11 +219,17 @@ def help_(llm, kernel, fake):
         assert option.help in ran.stdout
 
 
+def logprobs(llm, kernel, fake):
+    _, [sent] = llm("--logprobs 3 -o answer")
+    assert (sent["logprobs"], sent["top_logprobs"]) == (True, 3)
+    assert said(kernel, "len(answer.logprobs[0].alternatives)") == "3"
+
+
 CHECKS = {
     "model": model, "system": system, "conversation": conversation, "new": new, "history": history, "output": output,
     "format": format_, "schema": schema, "tools": tools, "image": image, "temperature": temperature,
     "effort": effort, "verbosity": verbosity, "max_tokens": max_tokens, "top_p": top_p, "seed": seed, "stop": stop,
-    "params": params, "timeout": timeout,
+    "params": params, "timeout": timeout, "logprobs": logprobs,
     "cache": cache, "tags": tags, "raw": raw, "quiet": quiet, "dry_run": dry_run, "help": help_,
 }  # fmt: skip
 
