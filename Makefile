@@ -11,14 +11,14 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $
 XDIST := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 PYTEST := $(BIN)/python -m pytest $(XDIST)
 # What `make coverage` runs.
-TESTS ?= tests service magics widgets docs
+TESTS ?= tests service magics widgets server docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Tests start hundreds of processes: without its bytecode each would compile ipyllm again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test thorough coverage lint format bench simulate docs audit clean model
+.PHONY: help setup demo lab serve test thorough coverage lint format bench simulate docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 	@mkdir -p build
 	@test -f build/01_quickstart.ipynb || cp notebooks/01_quickstart.ipynb build/
 	$(BIN)/jupyter lab build/01_quickstart.ipynb
+
+serve: $(VENV)/.all model ## start the chat server on loopback and print its address with the token
+	$(BIN)/python -m ipyllm_server
 
 test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/chromium
@@ -57,7 +60,7 @@ lint: $(VENV)/.all ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PYTHONPATH=server $(BIN)/lint-imports
 
 format: $(VENV)/.all ## let ruff format and mend what it can
 	$(BIN)/ruff format .

@@ -142,7 +142,7 @@ def test_all_installs_every_extra_but_those_of_development():
 )
 def test_modules_and_names_in_the_pages_exist(page):
     text = page.read_text(encoding="utf-8")
-    for dotted in sorted(set(re.findall(r"(?<![\w./-])ipyllm(?:_magics|_widgets)?(?:\.[A-Za-z_]\w*)+", text))):
+    for dotted in sorted(set(re.findall(r"(?<![\w./-])ipyllm(?:_magics|_widgets|_server)?(?:\.[A-Za-z_]\w*)+", text))):
         assert exists(dotted), dotted
 
 
@@ -177,7 +177,10 @@ def test_architecture_draws_the_layers_of_the_contract():
 
 def test_every_module_that_architecture_names_exists():
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    packages = [ROOT / "service" / "ipyllm", ROOT / "magics" / "ipyllm_magics", ROOT / "widgets" / "ipyllm_widgets"]
+    packages = [
+        *(ROOT / "service" / "ipyllm", ROOT / "magics" / "ipyllm_magics"),
+        *(ROOT / "widgets" / "ipyllm_widgets", ROOT / "server" / "ipyllm_server"),
+    ]
     folders = [ROOT, *(package.parent for package in packages), *packages]
     named = set(re.findall(r"(?<![\w./-])[a-z_]+/(?:[a-z_0-9]+[./]?)*(?=[` )])", text))
     assert len(named) > 40

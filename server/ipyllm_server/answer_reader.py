@@ -1,0 +1,91 @@
+"""Passes the events of a call from the service thread to the server's event loop.
+
+What arrives while a client is slow is merged, so that memory holds the text of the answer once, and no queue of small
+pieces. The first event wakes the reader at once; of later ones, all readers are woken together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
+from ipyllm.fork_safety import renewed_in_child
+from ipyllm.runtime.wakeups import wake_soon
+
+if TYPE_CHECKING:
+    from ipyllm.errors import LLMError
+    from ipyllm.events import Event
+    from ipyllm.response import ChatResponse
+
+__all__ = ["AnswerReader", "Piece"]
+
+
+class Piece(NamedTuple):
+    """What arrived of an answer since the last piece of its kind."""
+
+    kind: Literal["text", "reasoning", "tool_call", "finished"]
+    text: str = ""
+    tool_call: ToolCallDelta | None = None
+    response: ChatResponse | None = None
+
+
+class AnswerReader:
+    """The events of one call, for one reader on the loop that made this object."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lock = renewed_in_child(threading.Lock())
+        self._arrived: list[Event | tuple[type[Event], list[str]]] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: LLMError | None = None
+        self._is_first = True
+
+    def put(self, event: Event) -> None:
+        """Add an event, on the service thread."""
+        with self._lock:
+            if isinstance(event, TextDelta | ReasoningDelta):
+                last = self._arrived[-1] if self._arrived else None
+                if isinstance(last, tuple) and last[0] is type(event):
+                    last[1].append(event.text)
+                else:
+                    self._arrived.append((type(event), [event.text]))
+            else:
+                self._arrived.append(event)
+            waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            at_once, self._is_first = self._is_first or isinstance(event, Finished), False
+            wake_soon(self._loop, waiter, at_once=at_once)
+
+    def fail(self, error: LLMError) -> None:
+        """Let the reader raise ``error``: the call cannot end any more. On the reader's loop."""
+        self._error = error
+        with self._lock:
+            waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def pieces(self) -> list[Piece]:
+        """Wait until something has arrived, and return all of it in order."""
+        while True:
+            with self._lock:
+                arrived, self._arrived = self._arrived, []
+                if not arrived and self._error is None:
+                    self._waiter = self._loop.create_future()
+                waiter = self._waiter
+            if arrived:
+                return [_piece(each) for each in arrived]
+            if self._error is not None:
+                raise self._error
+            assert waiter is not None
+            await waiter
+
+
+def _piece(arrived: Event | tuple[type[Event], list[str]]) -> Piece:
+    if isinstance(arrived, tuple):
+        return Piece("text" if arrived[0] is TextDelta else "reasoning", "".join(arrived[1]))
+    if isinstance(arrived, ToolCallDelta):
+        return Piece("tool_call", tool_call=arrived)
+    assert isinstance(arrived, Finished)
+    return Piece("finished", response=arrived.response)

@@ -1,0 +1,124 @@
+"""What all routes have in common: authentication, a bounded body, errors as JSON, no content in the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.extension.handler import ExtensionHandlerMixin
+from tornado import web
+
+from ipyllm.errors import LLMError
+from ipyllm.observability.logs import log_failure
+from ipyllm_server.asker import asker
+from ipyllm_server.refusals import Refusal, error_body, of_error
+from ipyllm_server.shared_state import STATE
+
+if TYPE_CHECKING:
+    from ipyllm_server.shared_state import SharedState
+
+__all__ = ["ApiHandler", "UnknownRoute", "for_users"]
+
+_CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_OWN_FAILURE: Final = 500
+_logger = logging.getLogger("ipyllm.server")
+
+
+def for_users(method: Any) -> Any:
+    """Let a method of a handler be called only for users who are authenticated, and authorized for ``ipyllm``."""
+    return web.authenticated(authorized(method))
+
+
+@web.stream_request_body
+class ApiHandler(ExtensionHandlerMixin, APIHandler):
+    """A route below ``/ipyllm/``.
+
+    The body is read only after the user is known, and never more than the server allows.
+    """
+
+    auth_resource = "ipyllm"
+
+    @property
+    def state(self) -> SharedState:
+        """What all handlers share."""
+        state: SharedState = self.settings[STATE]
+        return state
+
+    @property
+    def socket_stream(self) -> Any:
+        """The connection's stream, of tornado."""
+        connection: Any = self.request.connection
+        return connection.stream
+
+    @property
+    def user(self) -> str:
+        """Name of the user who asks."""
+        return asker(self)
+
+    async def prepare(self) -> None:  # type: ignore[override] # as in its base class
+        """Find out who asks; refuse a body that says to be too large before it is sent."""
+        self._received = bytearray()
+        self._is_too_large = False
+        await super().prepare()
+        length = self.request.headers.get("Content-Length", "0")
+        if self.current_user is not None and length.isdigit() and int(length) > self.state.max_body_bytes:
+            raise self._too_large()
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a part of the body, as far as it is allowed."""
+        if len(self._received) + len(chunk) > self.state.max_body_bytes or self.current_user is None:
+            self._is_too_large = True
+        else:
+            self._received += chunk
+
+    @property
+    def body(self) -> bytes:
+        """The body; raises 413 for one that is too large."""
+        if self._is_too_large:
+            raise self._too_large()
+        return bytes(self._received)
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"The body may have {self.state.max_body_bytes:,} bytes.", "too_large")
+
+    def send(self, value: Any, status: int = 200) -> None:
+        """Answer with JSON."""
+        self.set_status(status)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(json.dumps(value))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with the error as JSON; of our own failures it says nothing but that."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, LLMError):
+            error = of_error(error)
+        if isinstance(error, Refusal):
+            self.set_status(error.status)
+            if error.retry_after_s is not None:
+                self.set_header("Retry-After", str(max(1, round(error.retry_after_s))))
+            # What the server could try again, it has: clients of OpenAI would multiply it.
+            self.set_header("X-Should-Retry", "true" if error.code == "too_many_requests" else "false")
+            message, code = str(error), error.code
+        else:
+            said = error.log_message if isinstance(error, web.HTTPError) and status_code < _OWN_FAILURE else None
+            message, code = said or self._reason, _CODES.get(status_code, "error")
+        self.finish(json.dumps(error_body(self.get_status(), message, code)))
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as its base class
+        """Log our own failures without a traceback, whose lines may hold content or keys."""
+        if not isinstance(value, Refusal | LLMError | web.HTTPError):
+            log_failure(_logger, "a request failed", value, route=self.request.path)
+
+
+class UnknownRoute(ApiHandler):
+    """Whatever else is below ``/ipyllm/``: 404, for users only."""
+
+    @for_users
+    def get(self) -> None:
+        """Answer 404."""
+        raise Refusal(404, "There is no such route.", "not_found")
+
+    post = put = patch = delete = head = get

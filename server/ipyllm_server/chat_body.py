@@ -1,0 +1,85 @@
+"""Bodies of the requests that ask a model. A field that is not listed here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+__all__ = ["ChatBody", "ModelParameters"]
+
+_NAME_CHARS: Final = 200
+_TAGS: Final = 16
+
+Name = Annotated[str, Field(min_length=1, max_length=_NAME_CHARS)]
+
+
+class ModelParameters(BaseModel):
+    """Parameters of a model, as in the chat-completions protocol. Which of them a model takes, its profile says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    stop: str | list[str] | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    logit_bias: dict[str, float] | None = None
+    reasoning_effort: Name | None = None
+    verbosity: Name | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    service_tier: Name | None = None
+
+    def params(self) -> dict[str, Any]:
+        """Return the parameters that are set."""
+        values = {name: getattr(self, name) for name in ModelParameters.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ChatBody(ModelParameters):
+    """Body of ``POST /ipyllm/api/chat``: a ``message`` with what surrounds it, or all ``messages``.
+
+    Attributes
+    ----------
+    model : str or None
+        ``service/model`` or an alias; without one, the server's default.
+    message : str or None
+        The question.
+    messages : list of dict or None
+        A conversation in OpenAI's shape, instead.
+    system : str or None
+        System message.
+    stream : bool
+        Whether the answer comes as server-sent events.
+    tags : dict
+        Marks of the call in the ledger.
+    max_cost_usd : float or None
+        Refuse the call if it may cost more.
+    """
+
+    model: Name | None = None
+    message: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    system: str | None = None
+    stream: bool = False
+    tags: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
+    max_cost_usd: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _has_one_question(self) -> ChatBody:
+        if (self.message is None) == (self.messages is None):
+            raise ValueError("Give either 'message', a text, or 'messages', a list of messages.")
+        return self
+
+    @property
+    def prompt(self) -> str | list[dict[str, Any]]:
+        """What is asked."""
+        return self.message if self.message is not None else self.messages or []

@@ -1,0 +1,85 @@
+"""``POST /ipyllm/api/chat``: one question, answered as JSON or as server-sent events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tornado.iostream import StreamClosedError
+
+from ipyllm_server.answer_json import answer_json
+from ipyllm_server.base_handler import ApiHandler, for_users
+from ipyllm_server.chat_body import ChatBody
+from ipyllm_server.event_stream import EventStream
+from ipyllm_server.json_body import read_body
+from ipyllm_server.refusals import error_body, refusal_of
+
+if TYPE_CHECKING:
+    from ipyllm_server.answer_reader import Piece
+    from ipyllm_server.running_calls import RunningCall
+
+__all__ = ["AskingHandler", "ChatHandler"]
+
+
+class AskingHandler(ApiHandler):
+    """A route that asks a model. A client that disconnects cancels its call."""
+
+    _running: RunningCall | None = None
+
+    def on_connection_close(self) -> None:
+        """Cancel the call."""
+        if self._running is not None:
+            self._running.close()
+
+    def on_finish(self) -> None:
+        """Count the call no longer, however the request ended."""
+        if self._running is not None:
+            self._running.close()
+
+
+class ChatHandler(AskingHandler):
+    """Asks a model."""
+
+    @for_users
+    async def post(self) -> None:
+        """Answer a question."""
+        body = read_body(self.body, ChatBody)
+        self._running = running = self.state.calls.start(
+            self.user,
+            body.model,
+            body.prompt,
+            system=body.system,
+            tags=body.tags,
+            max_cost_usd=body.max_cost_usd,
+            **body.params(),
+        )
+        if body.stream:
+            await self._stream(running)
+        else:
+            self.send(answer_json(await running.response()))
+
+    async def _stream(self, running: RunningCall) -> None:
+        stream = EventStream(self)
+        try:
+            async for piece in running.pieces():
+                if piece.response is None:
+                    await stream.send(piece_json(piece))
+                    continue
+                refusal = refusal_of(piece.response)
+                if refusal is not None and not stream.has_begun:
+                    raise refusal
+                if refusal is not None:
+                    await stream.send({"type": "error", **error_body(refusal.status, str(refusal), refusal.code)})
+                await stream.send({"type": "done", **answer_json(piece.response)})
+            stream.end()
+        except StreamClosedError:
+            running.close()
+        finally:
+            stream.close()
+
+
+def piece_json(piece: Piece) -> dict[str, Any]:
+    """Return a piece of an answer as the server sends it."""
+    if piece.tool_call is None:
+        return {"type": piece.kind, "text": piece.text}
+    call = piece.tool_call
+    return {"type": "tool_call", "index": call.index, "id": call.id, "name": call.name, "arguments": call.arguments}

@@ -1,0 +1,40 @@
+"""What the server says about itself: its health, and the models that it offers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ipyllm import __version__
+from ipyllm.registry.available import available_models
+from ipyllm_server.base_handler import ApiHandler, for_users
+
+if TYPE_CHECKING:
+    from ipyllm_server.shared_state import SharedState
+
+__all__ = ["HealthHandler", "ModelsHandler", "offered_models"]
+
+
+async def offered_models(state: SharedState) -> list[str]:
+    """Return the names of the models that users may ask, the default first."""
+    return list(state.models) or await asyncio.to_thread(available_models)
+
+
+class HealthHandler(ApiHandler):
+    """``GET /ipyllm/api/health``: whether calls can be made, for load balancers with a token."""
+
+    @for_users
+    def get(self) -> None:
+        """Answer with the state of the server."""
+        calls = self.state.calls
+        self.send({"status": "ok", "version": __version__, "running_calls": len(calls)})
+
+
+class ModelsHandler(ApiHandler):
+    """``GET /ipyllm/api/models``."""
+
+    @for_users
+    async def get(self) -> None:
+        """Answer with the names of the models."""
+        names = await offered_models(self.state)
+        self.send({"default": names[0] if names else None, "models": names})

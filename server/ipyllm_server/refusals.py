@@ -1,0 +1,81 @@
+"""Errors as the server answers them: a status, and a sentence in the shape of OpenAI's errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ipyllm.text.redact import redact
+
+if TYPE_CHECKING:
+    from ipyllm.errors import LLMError
+    from ipyllm.response import ChatResponse
+
+__all__ = ["Refusal", "error_body", "of_error", "refusal_of", "status_of"]
+
+_STATUS: Final = {
+    "bad_request": 400,
+    "context_length": 400,
+    "content_filter": 400,
+    "refusal": 400,
+    "not_found": 404,
+    "rate_limit": 429,
+    "quota": 429,
+    "timeout": 504,
+    "cancelled": 503,
+    "unknown_error": 500,
+}
+"""Statuses by the category of an error. All others are failures of the model's server: 502."""
+
+
+class Refusal(Exception):  # noqa: N818 - what the server answers, not a failure of it
+    """A request that is not answered: its status, and one sentence that says what to change.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    message : str
+        The sentence.
+    code : str
+        A word for programs.
+    retry_after_s : float, optional
+        Seconds after which the same request may succeed.
+    """
+
+    def __init__(self, status: int, message: str, code: str, retry_after_s: float | None = None) -> None:
+        super().__init__(redact(message))
+        self.status = status
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+
+def status_of(category: str | None, cause: str | None = None) -> int:
+    """Return the HTTP status for the category of a call's error.
+
+    Examples
+    --------
+    >>> status_of("bad_request"), status_of("max_retries_exceeded", "rate_limit"), status_of("authentication")
+    (400, 429, 502)
+    """
+    category = cause if category == "max_retries_exceeded" and cause else category
+    return _STATUS.get(category or "", 502)
+
+
+def of_error(error: LLMError) -> Refusal:
+    """Return the refusal for the error of a call."""
+    return Refusal(status_of(error.category, error.cause), str(error), error.category, error.retry_after)
+
+
+def refusal_of(response: ChatResponse) -> Refusal | None:
+    """Return the refusal for a response that is no complete answer; None for one that is."""
+    if response.error_category is None and response.status in {"ok", "truncated"}:
+        return None
+    category = response.error_category or "cancelled"
+    message = response.error_message or "The call was cancelled."
+    return Refusal(status_of(category, response.cause), message, category)
+
+
+def error_body(status: int, message: str, code: str | None) -> dict[str, Any]:
+    """Return the body of an error, as clients of OpenAI read it."""
+    kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}

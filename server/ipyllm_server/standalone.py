@@ -1,0 +1,40 @@
+"""The chat server without the rest of Jupyter: its own routes and the login, but no kernels, files or terminals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+
+from ipyllm_server.app import ChatServer
+
+__all__ = ["ChatOnlyServerApp", "StandaloneChatServer", "main"]
+
+
+class ChatOnlyServerApp(ServerApp):
+    """A Jupyter server that runs no code and serves no files."""
+
+    name = "jupyter-server"
+    default_services = ("auth", "security")  # type: ignore[assignment] # fewer than its base class has
+
+
+class StandaloneChatServer(ChatServer):
+    """The chat server as an application of its own, on loopback unless told otherwise."""
+
+    open_browser = False
+    load_other_extensions = False
+    serverapp_class = ChatOnlyServerApp
+    serverapp_config: dict[str, Any] = {  # noqa: RUF012 - as in its base class
+        "ip": "127.0.0.1",
+        "terminals_enabled": False,
+        "contents_manager_class": "ipyllm_server.no_files.NoFiles",
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Start the server, print its address with the token, and serve until it is interrupted.
+
+    Options are those of ``jupyter server``: ``--port=8888``, ``--certfile=…``, ``--ServerApp.base_url=/lab``; and those
+    of :class:`~ipyllm_server.app.ChatServer`.
+    """
+    StandaloneChatServer.launch_instance(argv)  # type: ignore[no-untyped-call]

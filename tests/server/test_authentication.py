@@ -1,0 +1,74 @@
+"""Nothing is reachable without a token; with one, only what belongs to its user."""
+
+import re
+
+import pytest
+
+from ipyllm_server.app import ChatServer
+from tests.server.classroom import TOKENS
+
+ROUTES = [
+    ("GET", "/ipyllm/api/health"),
+    ("GET", "/ipyllm/api/models"),
+    ("POST", "/ipyllm/api/chat"),
+    ("GET", "/ipyllm/anything"),
+]
+
+
+def test_the_table_has_every_route():
+    patterns = [pattern for pattern, _ in ChatServer().routes()]
+    for pattern in patterns:
+        assert any(re.fullmatch(pattern, path) for _, path in ROUTES), pattern
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+@pytest.mark.parametrize("token", ["", "wrong"])
+def test_every_route_refuses_who_has_no_token_or_a_wrong_one(server, model, method, path, token):
+    headers = {"Authorization": f"token {token}"} if token else {"X-None": "1"}
+    body = {"message": "Hello"} if method == "POST" else None
+    with server.request(method, path, body, user=None, headers=headers) as response:
+        assert response.status == 403
+        assert b"Forbidden" in response.read() or method == "POST"
+    assert model.requests == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/contents", "/api/kernels", "/api/sessions", "/files/etc/passwd", "/api/terminals"]
+)
+def test_the_server_alone_has_neither_kernels_nor_files(server, path):
+    assert server.get(path).status == 404
+
+
+def test_the_token_may_come_in_the_address(server):
+    assert server.get(f"/ipyllm/api/health?token={TOKENS['ana']}", user=None).status == 200
+
+
+def test_a_page_of_another_origin_cannot_ask_with_the_users_cookie(server, model):
+    cookie = _login_cookie(server)
+    other = {"Cookie": cookie, "Origin": "https://elsewhere.example", "Referer": "https://elsewhere.example/"}
+    reply = server.post("/ipyllm/api/chat", {"message": "Hello"}, user=None, headers=other)
+    assert reply.status in {403, 404}
+    assert model.requests == []
+
+
+def test_a_cookie_without_the_xsrf_header_cannot_ask(server, model):
+    reply = server.post("/ipyllm/api/chat", {"message": "Hello"}, user=None, headers={"Cookie": _login_cookie(server)})
+    assert reply.status == 403
+    assert "_xsrf" in reply.message
+    assert model.requests == []
+
+
+def test_a_cookie_with_the_xsrf_header_can_ask(server, model):
+    cookie = _login_cookie(server)
+    xsrf = re.search(r"_xsrf=([^;]+)", cookie)[1]
+    headers = {"Cookie": cookie, "X-XSRFToken": xsrf}
+    assert server.post("/ipyllm/api/chat", {"message": "Hello"}, user=None, headers=headers).status == 200
+
+
+def _login_cookie(server):
+    """Cookies of a browser that has opened the server with its token."""
+    page = server.get("/login", user=None)
+    reply = server.get(f"/login?token={TOKENS['ana']}", user=None)
+    cookies = [*page.headers.get_all("Set-Cookie"), *reply.headers.get_all("Set-Cookie")]
+    pairs = [value.split(";")[0] for value in cookies]
+    return "; ".join(pairs)
