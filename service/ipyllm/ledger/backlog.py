@@ -6,7 +6,7 @@ A ledger owns a backlog for each table and locks it. Its rows have passed :func:
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ipyllm.ledger.columns import FINAL, TEXT
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Row
 
 __all__ = ["Backlog"]
+
+_NOTHING: Final = object()
 
 
 class Backlog:
@@ -69,11 +71,11 @@ class Backlog:
             known = self._rows.get(call_id)
             if known is None:  # dropped in the meantime, by `trim`
                 continue
-            names = self._unwritten[call_id]
-            for name in row:
-                if known.get(name) is row[name]:  # else it was merged again, or its text dropped, in the meantime
-                    names.pop(name, None)
-            if not names:
+            # What was merged again in the meantime. Text that was dropped is neither known nor unwritten.
+            names = {name: None for name in self._unwritten[call_id] if known[name] is not row.get(name, _NOTHING)}
+            if names:
+                self._unwritten[call_id] = names
+            else:
                 del self._unwritten[call_id]
                 if _finished(known):
                     self._drop(call_id)

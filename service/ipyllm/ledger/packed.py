@@ -13,6 +13,8 @@ __all__ = ["pack", "unpack"]
 _LEVEL: Final = 1  # of zlib; level 6 takes twice as long for 5 % less
 _LONG: Final = 500  # bytes; setting up zlib would take half of the time for a short request
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
 
 def pack(value: Any, *, files: bool = True) -> bytes:
     """Return a JSON value, keys masked, for :func:`unpack`; unless ``files``, without images and other files.
@@ -22,7 +24,7 @@ def pack(value: Any, *, files: bool = True) -> bytes:
     >>> unpack(pack({"messages": [{"role": "user", "content": "Hello"}]}))
     {'messages': [{'role': 'user', 'content': 'Hello'}]}
     """
-    text = json.dumps(redact_json(value, files=files), ensure_ascii=False, separators=(",", ":"), default=str)
+    text = _encode(redact_json(value, files=files))
     data = text.encode("utf-8", "surrogatepass")
     return data if len(data) < _LONG else zlib.compress(data, _LEVEL)
 

@@ -38,9 +38,12 @@ def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS
         kind = columns.get(name)
         if kind is None or (not store_text and name in TEXT):
             continue
+        if value is None:
+            stored[name] = None
+            continue
         convert = _BY_NAME.get(name) or _CONVERTERS[kind]
         try:
-            stored[name] = None if value is None else convert(value)
+            stored[name] = convert(value)
         except Exception:  # noqa: BLE001 - a value of another kind, or an object whose __str__ fails
             stored[name] = None
     return stored
