@@ -17,6 +17,7 @@ from ipyllm.runtime.wakeups import wake_soon
 if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.events import Event
+    from ipyllm.logprobs import TokenLogprob
     from ipyllm.response import ChatResponse
 
 __all__ = ["AnswerReader", "Piece"]
@@ -27,8 +28,17 @@ class Piece(NamedTuple):
 
     kind: Literal["text", "reasoning", "tool_call", "finished"]
     text: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
     tool_call: ToolCallDelta | None = None
     response: ChatResponse | None = None
+
+
+class _Growing(NamedTuple):
+    """Text or reasoning that has arrived and was not read yet."""
+
+    kind: Literal["text", "reasoning"]
+    texts: list[str]
+    logprobs: list[TokenLogprob]
 
 
 class AnswerReader:
@@ -37,7 +47,7 @@ class AnswerReader:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._lock = renewed_in_child(threading.Lock())
-        self._arrived: list[Event | tuple[type[Event], list[str]]] = []
+        self._arrived: list[_Growing | ToolCallDelta | Finished] = []
         self._waiter: asyncio.Future[None] | None = None
         self._error: LLMError | None = None
         self._is_first = True
@@ -46,11 +56,14 @@ class AnswerReader:
         """Add an event, on the service thread."""
         with self._lock:
             if isinstance(event, TextDelta | ReasoningDelta):
+                kind: Literal["text", "reasoning"] = "text" if isinstance(event, TextDelta) else "reasoning"
                 last = self._arrived[-1] if self._arrived else None
-                if isinstance(last, tuple) and last[0] is type(event):
-                    last[1].append(event.text)
-                else:
-                    self._arrived.append((type(event), [event.text]))
+                if not isinstance(last, _Growing) or last.kind != kind:
+                    last = _Growing(kind, [], [])
+                    self._arrived.append(last)
+                last.texts.append(event.text)
+                if isinstance(event, TextDelta):
+                    last.logprobs.extend(event.logprobs)
             else:
                 self._arrived.append(event)
             waiter, self._waiter = self._waiter, None
@@ -82,10 +95,9 @@ class AnswerReader:
             await waiter
 
 
-def _piece(arrived: Event | tuple[type[Event], list[str]]) -> Piece:
-    if isinstance(arrived, tuple):
-        return Piece("text" if arrived[0] is TextDelta else "reasoning", "".join(arrived[1]))
+def _piece(arrived: _Growing | ToolCallDelta | Finished) -> Piece:
+    if isinstance(arrived, _Growing):
+        return Piece(arrived.kind, "".join(arrived.texts), tuple(arrived.logprobs))
     if isinstance(arrived, ToolCallDelta):
         return Piece("tool_call", tool_call=arrived)
-    assert isinstance(arrived, Finished)
     return Piece("finished", response=arrived.response)

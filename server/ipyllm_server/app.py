@@ -10,6 +10,7 @@ from traitlets import Int, List, Unicode
 from ipyllm_server.base_handler import UnknownRoute
 from ipyllm_server.chat_handler import ChatHandler
 from ipyllm_server.info_handlers import HealthHandler, ModelsHandler
+from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler
 from ipyllm_server.running_calls import RunningCalls
 from ipyllm_server.shared_state import STATE, SharedState
 
@@ -44,6 +45,8 @@ class ChatServer(ExtensionApp):
             (r"/ipyllm/api/health", HealthHandler),
             (r"/ipyllm/api/models", ModelsHandler),
             (r"/ipyllm/api/chat", ChatHandler),
+            (r"/ipyllm/v1/models(?:/(.+))?", OpenAIModelsHandler),
+            (r"/ipyllm/v1/chat/completions", CompletionsHandler),
             (r"/ipyllm/.*", UnknownRoute),
         ]
 

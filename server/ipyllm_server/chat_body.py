@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["ChatBody", "ModelParameters"]
+__all__ = ["ChatBody", "CompletionBody", "ModelParameters"]
 
 _NAME_CHARS: Final = 200
 _TAGS: Final = 16
@@ -83,3 +83,47 @@ class ChatBody(ModelParameters):
     def prompt(self) -> str | list[dict[str, Any]]:
         """What is asked."""
         return self.message if self.message is not None else self.messages or []
+
+
+class StreamOptions(BaseModel):
+    """How an answer is streamed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    include_usage: bool = False
+
+
+class CompletionBody(ModelParameters):
+    """Body of ``POST /ipyllm/v1/chat/completions``, as OpenAI's clients send it.
+
+    Attributes
+    ----------
+    model : str
+        ``service/model`` or an alias.
+    messages : list of dict
+        The conversation.
+    stream, stream_options
+        Whether the answer comes as server-sent events, and whether its usage comes last.
+    n : int
+        Number of answers: one.
+    user, metadata
+        Tags of the call in the ledger: ``end_user``, and those of ``metadata``.
+    """
+
+    model: Name
+    messages: list[dict[str, Any]] = Field(min_length=1)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: int = Field(1, ge=1, le=1)
+    user: Name | None = None
+    metadata: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the call."""
+        return {**self.metadata, **({} if self.user is None else {"end_user": self.user})}
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return self.stream_options is not None and self.stream_options.include_usage

@@ -88,6 +88,7 @@ class RunningCalls:
         *,
         tags: Mapping[str, str] | None = None,
         conversation: str | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         **options: Any,
     ) -> RunningCall:
         """Ask a model for a user.
@@ -104,6 +105,8 @@ class RunningCalls:
             Further tags.
         conversation : str, optional
             Name of the conversation, for the ledger.
+        tools : sequence of mapping
+            Functions of the client in the protocol's shape: the model's calls of them are part of the answer.
         **options
             Those of :meth:`ipyllm.BaseLLMService.chat`.
 
@@ -116,6 +119,8 @@ class RunningCalls:
             service = create_llm_service(self._allowed(model))
             provenance = Provenance(origin="server", conversation=conversation, tags={**(tags or {}), USER_TAG: user})
             request: ChatRequest = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
+            if tools:
+                request = service.resolve(request.with_params(tools=[*tools]))
             reader = AnswerReader()
             call = Call(service, request, reader.put).start()
         except LLMError as exc:

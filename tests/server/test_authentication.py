@@ -11,6 +11,9 @@ ROUTES = [
     ("GET", "/ipyllm/api/health"),
     ("GET", "/ipyllm/api/models"),
     ("POST", "/ipyllm/api/chat"),
+    ("GET", "/ipyllm/v1/models"),
+    ("GET", "/ipyllm/v1/models/lab/tiny"),
+    ("POST", "/ipyllm/v1/chat/completions"),
     ("GET", "/ipyllm/anything"),
 ]
 

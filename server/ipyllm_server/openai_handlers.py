@@ -1,0 +1,87 @@
+"""``/ipyllm/v1``: the protocol of OpenAI's clients, over the routing, retries, cache, budgets and ledger of ipyllm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tornado.iostream import StreamClosedError
+
+from ipyllm_server.base_handler import ApiHandler, for_users
+from ipyllm_server.chat_body import CompletionBody
+from ipyllm_server.chat_handler import AskingHandler
+from ipyllm_server.completion_json import CompletionShape
+from ipyllm_server.event_stream import EventStream
+from ipyllm_server.info_handlers import offered_models
+from ipyllm_server.json_body import read_body
+from ipyllm_server.refusals import Refusal, error_body, refusal_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ipyllm.response import ChatResponse
+    from ipyllm_server.running_calls import RunningCall
+
+__all__ = ["CompletionsHandler", "OpenAIModelsHandler"]
+
+
+class OpenAIModelsHandler(ApiHandler):
+    """``GET /ipyllm/v1/models``, and one of them by name."""
+
+    @for_users
+    async def get(self, name: str | None = None) -> None:
+        """Answer with the models."""
+        names = await offered_models(self.state)
+        models = [{"id": each, "object": "model", "created": 0, "owned_by": each.partition("/")[0]} for each in names]
+        if name is None:
+            self.send({"object": "list", "data": models})
+            return
+        found = next((model for model in models if model["id"] == name), None)
+        if found is None:
+            raise Refusal(404, f"This server has no model {name!r}.", "not_found")
+        self.send(found)
+
+
+class CompletionsHandler(AskingHandler):
+    """``POST /ipyllm/v1/chat/completions``."""
+
+    @for_users
+    async def post(self) -> None:
+        """Answer a conversation."""
+        body = read_body(self.body, CompletionBody)
+        self._running = running = self.state.calls.start(
+            self.user, body.model, body.messages, tags=body.tags, **body.params()
+        )
+        shape = CompletionShape(body.model)
+        if body.stream:
+            await self._stream(running, shape, wants_usage=body.wants_usage)
+        else:
+            self.send(shape.completion(await running.response()))
+
+    async def _stream(self, running: RunningCall, shape: CompletionShape, *, wants_usage: bool) -> None:
+        stream = EventStream(self)
+        role: list[Any] = [shape.role_chunk()]
+        try:
+            async for piece in running.pieces():
+                if piece.response is None:
+                    await stream.send(*role, shape.chunk(piece))
+                    role = []
+                else:
+                    await self._end(stream, shape, piece.response, role, wants_usage=wants_usage)
+        except StreamClosedError:
+            running.close()
+        finally:
+            stream.close()
+
+    async def _end(
+        self, stream: EventStream, shape: CompletionShape, response: ChatResponse, role: list[Any], *, wants_usage: bool
+    ) -> None:
+        refusal = refusal_of(response)
+        if refusal is not None and not stream.has_begun:
+            raise refusal
+        if refusal is not None:  # without [DONE]: the client must not take it for an answer
+            await stream.send(error_body(refusal.status, str(refusal), refusal.code))
+        else:
+            usage = [shape.usage_chunk(response)] if wants_usage else []
+            await stream.send(*role, shape.last_chunk(response), *usage)
+            await stream.send_text("data: [DONE]\n\n")
+        stream.end()
