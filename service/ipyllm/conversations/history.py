@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["ConversationHistory", "TrimResult", "Turn", "conversation", "conversations", "forget_conversation"]
+__all__ = [
+    "ConversationHistory",
+    "TrimResult",
+    "Turn",
+    "conversation",
+    "conversations",
+    "forget_conversation",
+    "rename_conversation",
+]
 
 
 class ConversationHistory(SharedTurns):
@@ -79,6 +87,11 @@ class ConversationHistory(SharedTurns):
 
     def __repr__(self) -> str:
         return f"ConversationHistory({count(len(self), 'message')})"
+
+    @property
+    def name(self) -> str | None:
+        """Name under which magics and widgets share the conversation; None for one that only its object has."""
+        return None
 
     # ---- reading ---------------------------------------------------------------------------------
 
@@ -257,13 +270,21 @@ class _NamedConversation(ConversationHistory):
         if contents is not None:
             self._replace_contents(contents)
 
+    @property
+    def name(self) -> str | None:
+        return self._name or None
+
+    def named(self, name: str) -> None:
+        """Save it under another name from now on."""
+        self._name = name
+
     def _notify(self) -> None:
         super()._notify()
         if _conversations.get(self._name) is self:
             saved.save(self._name, self._snapshot())
 
 
-_conversations: dict[str, ConversationHistory] = {}
+_conversations: dict[str, _NamedConversation] = {}
 _lock = renewed_in_child(threading.Lock())
 
 
@@ -310,3 +331,32 @@ def forget_conversation(name: str) -> None:
         known = _conversations.pop(name, None)
     if known is not None:
         saved.save(name, Transcript())
+
+
+def rename_conversation(name: str, new_name: str) -> None:
+    """Give a conversation another name; whoever holds it goes on with it.
+
+    Raises
+    ------
+    LLMError
+        The new name is no text, or a conversation of this name exists and is not empty.
+
+    Examples
+    --------
+    >>> conversation("draft").add_message("user", "Hello")
+    >>> rename_conversation("draft", "hello")
+    >>> len(conversation("hello")), len(conversation("draft"))
+    (1, 0)
+    """
+    conversation(name, tell=False)
+    taken = conversation(new_name, tell=False)
+    if name == new_name:
+        return
+    with _lock:
+        if len(taken):
+            raise bad_request(f"A conversation {new_name!r} already exists. Clear it first, or choose another name.")
+        history = _conversations.pop(name)
+        _conversations[new_name] = history
+        history.named(new_name)
+    saved.save(name, Transcript())
+    history.replace_turns(history.turns)  # which saves it under its new name, and shows the name

@@ -139,6 +139,8 @@ FIELDS = {
     "hello": ["seq"], "send": ["text"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
     "select": ["turn", "branch"], "delete": ["turn"], "undo_delete": ["turn"], "clear": ["x"],
     "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "draft": ["text"],
+    "conversations": ["query"], "switch": ["conversation"], "rename": ["conversation", "to"],
+    "forget": ["conversation"], "undo_forget": ["conversation"],
 }  # fmt: skip
 
 
@@ -268,7 +270,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
         ({"tools": abs}, "tools must be a list of functions"),
         ({"tools": 5}, "tools must be a list of functions"),
         ({"name": ""}, "The name of a conversation must be text, such as 'default', not ''"),
-        ({"name": None}, "The name of a conversation must be text, such as 'default', not None"),
+        ({"name": 5}, "The name of a conversation must be text, such as 'default', not 5"),
         ({"provenance": "me"}, "'provenance' is set by the widget"),
         ({"extra_headers": {"x-a": "1"}}, "a service takes default_headers"),
     ],

@@ -15,7 +15,7 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm_widgets.chat.turn_tree import RemovedNode, TurnNode, TurnTree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
@@ -32,6 +32,8 @@ class Branches:
     ----------
     history : ConversationHistory
         The shared conversation.
+    numbers : iterator of int, optional
+        Numbers of the turns' names.
 
     Attributes
     ----------
@@ -44,11 +46,11 @@ class Branches:
         an answer stay on the path, and are not sent to the model.
     """
 
-    def __init__(self, history: ConversationHistory) -> None:
+    def __init__(self, history: ConversationHistory, numbers: Iterator[int] | None = None) -> None:
         self.path: list[TurnNode] = []
         self.tail: TurnNode | None = None
         self._history = history
-        self.tree = TurnTree()
+        self.tree = TurnTree(numbers)
         self._removed: dict[str, RemovedNode] = {}
         self._prefix = secrets.token_hex(4)  # of the keys of this widget's turns, unique among widgets
         self._count = 0

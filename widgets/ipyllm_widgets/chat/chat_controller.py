@@ -7,6 +7,7 @@ each turn as soon as it is stored, and their turns appear in the chat.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations import saved
@@ -59,10 +60,8 @@ class ChatController(Controller):
 
     Parameters
     ----------
-    name : str
-        Name of the conversation, for the ledger.
     history : ConversationHistory
-        The shared conversation.
+        The shared conversation, which has a name.
     settings : ChatSettings
         Settings of the next question.
     channel, on_error
@@ -71,25 +70,52 @@ class ChatController(Controller):
 
     def __init__(
         self,
-        name: str,
         history: ConversationHistory,
         settings: ChatSettings,
         channel: MessageChannel,
         on_error: Callable[[Exception], None],
     ) -> None:
         super().__init__(channel, on_error)
-        self.name = name
         self.history = history
         self.settings = settings
         self.totals = ChatTotals()
-        self._branches = Branches(history)
-        self._draft = saved.look_up_draft(name)
+        self._numbers = count(1)
+        self._branches = Branches(history, self._numbers)
+        self._left: dict[int, Branches] = {}  # of conversations that were shown before, by the id of their history
+        self._draft = saved.look_up_draft(self.name)
         self._stop_observing = history.observe(self.refresh)
+
+    @property
+    def name(self) -> str:
+        """Name of the conversation."""
+        return self.history.name or ""
 
     def close(self) -> None:
         """Stop the running answer, and stop observing the conversation."""
         self._stop_observing()
         super().close()
+
+    def show(self, history: ConversationHistory) -> None:
+        """Show another conversation; branches and unanswered questions of the one that is left are kept.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming.
+        """
+        draft = saved.look_up_draft(history.name or "")
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            if history is self.history:
+                return
+            self._stop_observing()
+            self._left[id(self.history)] = self._branches
+            self.history, self._draft = history, draft
+            self._branches = self._left.get(id(history)) or Branches(history, self._numbers)
+            self._stop_observing = history.observe(self.refresh)
+            self._publish()
+        self.refresh()  # the static output, too
 
     # ---- commands ---------------------------------------------------------------------
 

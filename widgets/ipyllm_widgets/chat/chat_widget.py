@@ -17,6 +17,7 @@ from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
 from ipyllm_widgets.available_models import validate_model_names
 from ipyllm_widgets.chat.chat_controller import ChatController, ChatSettings
+from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
 from ipyllm_widgets.live_widget import LiveWidget
 from ipyllm_widgets.widget_parameters import validate_params
@@ -44,8 +45,9 @@ class ChatWidget(LiveWidget):
         The model, as ``service/model`` or an alias; by default the default model.
     models : sequence of str, optional
         Models of the picker; by default all that are configured. Any other name may be typed.
-    conversation : str
-        Name of the conversation, shared with ``%%llm -c NAME`` and other widgets.
+    conversation : str, optional
+        Name of the conversation, shared with ``%%llm -c NAME`` and other widgets. By default the one of this notebook
+        that changed last, or ``default``.
     system : str, optional
         System prompt; by default that of the conversation.
     tools : iterable of callable
@@ -81,6 +83,11 @@ class ChatWidget(LiveWidget):
         "undo_delete": {"turn": str},
         "text": {"turn": str, "part?": str},
         "draft": {"text": str},
+        "conversations": {"query": str},
+        "switch": {"conversation?": str},
+        "rename": {"conversation": str, "to": str},
+        "forget": {"conversation": str},
+        "undo_forget": {"conversation": str},
         "export": {"format": str},
     }
     _controller: ChatController
@@ -90,7 +97,7 @@ class ChatWidget(LiveWidget):
         model: str | None = None,
         *,
         models: Sequence[str] | None = None,
-        conversation: str = "default",
+        conversation: str | None = None,
         system: str | None = None,
         tools: Iterable[Any] = (),
         **params: Any,
@@ -105,17 +112,26 @@ class ChatWidget(LiveWidget):
         if model is not None:
             create_llm_service(model)
         _keep_conversations()
-        self._name = conversation
-        self._history = conversation_named(conversation, tell=False)  # the widget shows it
+        name = last_conversation() if conversation is None else conversation
+        self._first = conversation_named(name, tell=False)  # the widget shows it
+        self._conversations = ChatConversations()
         if system is not None:
-            self._history.set_system(replace_surrogates(system))
+            self._first.set_system(replace_surrogates(system))
         super().__init__()
 
     def _make_controller(self) -> ChatController:
-        return ChatController(self._name, self._history, self._initial_settings, self.channel, self._show_failure)
+        return ChatController(self._first, self._initial_settings, self.channel, self._show_failure)
 
     def __repr__(self) -> str:
         return f"ChatWidget(model={self.model!r}, conversation={self._name!r})"
+
+    @property
+    def _name(self) -> str:
+        return self._controller.name
+
+    @property
+    def _history(self) -> ConversationHistory:
+        return self._controller.history
 
     @property
     def conversation(self) -> ConversationHistory:
@@ -185,6 +201,23 @@ class ChatWidget(LiveWidget):
         """
         return self._controller.send(text, images)
 
+    def switch(self, conversation: str | None = None) -> None:
+        """Show another conversation.
+
+        Parameters
+        ----------
+        conversation : str, optional
+            Its name; by default a new one is begun.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming, or the name is not text.
+        """
+        if conversation is None:
+            conversation = self._conversations.new_name(self._name if self._controller.path else "")
+        self._controller.show(conversation_named(conversation, tell=False))
+
     def clear(self) -> None:
         """Delete the conversation and its branches; the system prompt stays."""
         self._controller.clear()
@@ -204,6 +237,28 @@ class ChatWidget(LiveWidget):
     def _do_send(self, _content: dict[str, Any], buffers: Sequence[Any], *, text: str) -> None:
         self._controller.draft("")
         self._controller.send(text, [bytes(buffer) for buffer in buffers])
+
+    def _do_conversations(self, content: dict[str, Any], _buffers: Sequence[Any], *, query: str) -> None:
+        found = self._conversations.find(query, self._name)
+        self.channel.send("conversations", nonce=content.get("nonce"), items=[item._asdict() for item in found])
+
+    def _do_switch(self, _content: dict[str, Any], _buffers: Sequence[Any], conversation: str | None = None) -> None:
+        self.switch(conversation)
+
+    def _do_rename(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str, to: str) -> None:
+        self._conversations.rename(conversation, to)
+        self._controller.refresh()
+
+    def _do_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:
+        if conversation == self._name and self._controller.running:
+            raise bad_request("An answer is still streaming: stop it first, or wait until it ends.")
+        self._conversations.remove(conversation)
+        if conversation == self._name:
+            self.switch()
+
+    def _do_undo_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:
+        self._conversations.restore(conversation)
+        self.switch(conversation)
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
         text = self.export(cast("ExportFormat", format))  # raises for another format

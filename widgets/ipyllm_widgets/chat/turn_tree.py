@@ -85,11 +85,17 @@ class RemovedNode:
 
 
 class TurnTree:
-    """The turns under a root that holds no question."""
+    """The turns under a root that holds no question.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    numbers : iterator of int, optional
+        Numbers of the turns' names; trees that one page shows share it.
+    """
+
+    def __init__(self, numbers: Iterator[int] | None = None) -> None:
         self.root = TurnNode("", None, {})
-        self._count = count(1)
+        self._count = count(1) if numbers is None else numbers
         self._by_key: dict[str, TurnNode] = {}
         self._by_name: dict[str, TurnNode] = {}
 

@@ -129,6 +129,15 @@ export class Composer {
     if (text && !this.text) this.restore(text, []);
   }
 
+  /** Empty the box, because the draft belongs to a conversation that is no longer shown. */
+  takeAway() {
+    this.input.value = this.draft = "";
+    this.files = [];
+    this.pastedTexts = [];
+    this.showThumbnails();
+    this.refresh();
+  }
+
   close() {
     this.keepDraft();
   }

@@ -3,12 +3,23 @@
 import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
 import { LiveView, rendererOf } from "../view.js";
+import { ConversationsPanel } from "./conversations.js";
 import { TurnView } from "./turn.js";
 import { Composer } from "../composer.js";
 import { SettingsPanel } from "../settings.js";
 
 const FORMATS = { md: "Markdown", html: "Web page", ipynb: "Notebook", json: "JSON" };
 const NEAR_END_PX = 60;
+
+/** Create a button that shows and hides a panel. @param {string} label @param {any} panel @param {() => void} opened */
+function foldButton(label, panel, opened) {
+  const element = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
+    panel.hidden = !panel.hidden;
+    element.setAttribute("aria-expanded", String(!panel.hidden));
+    if (!panel.hidden) opened();
+  } }, label);
+  return element;
+}
 
 /** One view of a chat. */
 class ChatView extends LiveView {
@@ -22,6 +33,17 @@ class ChatView extends LiveView {
     this.draftTaken = false;
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
+    this.conversations = new ConversationsPanel({
+      find: (query) => void this.commands.send("conversations", { query }),
+      open: (name) => this.switchTo({ conversation: name }),
+      create: () => this.switchTo({}),
+      rename: async (conversation, to) => {
+        const error = await this.ask("rename", { conversation, to });
+        this.conversations.find();
+        return !error;
+      },
+      remove: (name) => this.forget(name),
+    });
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
       stop: () => this.ask("stop"),
@@ -51,12 +73,11 @@ class ChatView extends LiveView {
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
     this.totals = h("div", { class: "ipyllm-footer ipyllm-totals" });
-    const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
-      const open = this.settings.element.hidden;
-      this.settings.element.hidden = !open;
-      toggle.setAttribute("aria-expanded", String(open));
-      if (open) this.settings.system.focus();
-    } }, "Settings");
+    const settings = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
+    const conversations = foldButton("Conversations", this.conversations.element, () => {
+      this.conversations.find();
+      this.conversations.query.focus();
+    });
     const formats = menuButton("Export", FORMATS, (format) => this.ask("export", { format }));
     this.undo = h("div", { class: "ipyllm-undo", role: "status", hidden: true });
     const clear = h("button", { type: "button", class: "ipyllm-button", click: () => {
@@ -79,7 +100,8 @@ class ChatView extends LiveView {
           this.composer.add([...(event.dataTransfer?.files ?? [])]);
         },
       },
-      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, toggle, formats, clear),
+      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, conversations, settings, formats, clear),
+      this.conversations.element,
       this.settings.element,
       h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),
       this.status,
@@ -91,15 +113,53 @@ class ChatView extends LiveView {
     );
   }
 
+  /** Show another conversation. @param {{conversation?: string}} which none: a new one */
+  async switchTo(which) {
+    this.hideUndo();
+    this.composer.keepDraft();
+    if (!(await this.ask("switch", which))) this.showAnother();
+    this.conversations.find();
+  }
+
+  /** Show the draft of the conversation that is shown now. */
+  showAnother() {
+    this.composer.takeAway();
+    this.scrollToEnd();
+    this.draftTaken = false;
+    this.commands.send("hello", { seq: -1 });
+  }
+
+  /** Delete a conversation, and offer to bring it back. @param {string} name */
+  async forget(name) {
+    const shown = name === this.state.settings.conversation;
+    this.composer.keepDraft();
+    if (await this.ask("forget", { conversation: name })) return;
+    if (shown) this.showAnother();
+    this.conversations.find();
+    this.conversations.query.focus();
+    this.offerUndo(`“${name}” was deleted.`, async () => {
+      this.composer.keepDraft();
+      const error = await this.ask("undo_forget", { conversation: name });
+      if (!error) this.showAnother();
+      this.conversations.find();
+      return error;
+    });
+  }
+
   /** Delete a turn, and offer to bring it back. @param {string} id */
   async remove(id) {
     this.composer.input.focus();
     if (await this.ask("delete", { turn: id })) return;
+    this.offerUndo("The question and its answer were deleted.", () => this.ask("undo_delete", { turn: id }));
+  }
+
+  /** @param {string} message what was deleted @param {() => Promise<string | null>} restore */
+  offerUndo(message, restore) {
     const undo = h("button", { type: "button", class: "ipyllm-button", click: async () => {
-      if (!(await this.ask("undo_delete", { turn: id }))) this.hideUndo();
+      if (!(await restore())) this.hideUndo();
       this.composer.input.focus();
     } }, "Undo");
-    this.undo.replaceChildren("The question and its answer were deleted.", undo, button("close", "Dismiss", () => this.hideUndo()));
+    this.undo.replaceChildren(message, undo, button("close", "Dismiss", () => this.hideUndo()));
     this.undo.hidden = false;
   }
 
@@ -111,14 +171,14 @@ class ChatView extends LiveView {
   /** @param {any} message */
   receiveOther(message) {
     if (message?.kind === "file") this.download(message);
+    else if (message?.kind === "conversations" && this.commands.unacknowledged.has(String(message.nonce))) this.conversations.show(message.items);
   }
 
   /** @param {any} message */
   receive(message) {
-    const first = this.state.stale;
     super.receive(message);
-    // Only when the view opens: later, the box has what was typed since.
-    if (first && !this.draftTaken && typeof message?.state?.draft === "string") {
+    // When the view opens, and for another conversation: later, the box has what was typed since.
+    if (!this.draftTaken && typeof message?.state?.draft === "string") {
       this.draftTaken = true;
       this.composer.showDraft(message.state.draft);
     }
@@ -156,6 +216,7 @@ class ChatView extends LiveView {
       return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
     });
     this.settings.update(settings);
+    this.conversations.setCurrent(settings.conversation);
     this.composer.setRunning(!idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
     this.keepAtEnd();

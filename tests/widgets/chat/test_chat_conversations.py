@@ -1,0 +1,171 @@
+"""Conversations of a chat: listed, searched, begun, renamed, shown again, deleted and brought back."""
+
+from __future__ import annotations
+
+import comm
+import pytest
+
+from ipyllm.conversations import history, notebook
+from ipyllm.conversations.history import ConversationHistory, conversation
+from ipyllm.ledger import current_ledger
+from ipyllm_widgets import ChatWidget
+from tests import fakes
+from tests.fakes import answer
+from tests.widgets.page import PageComm, texts
+
+
+@pytest.fixture
+def restart(monkeypatch):
+    """Begin in a notebook; each call is a restart of its kernel."""
+
+    def begin():
+        monkeypatch.setattr(history, "_conversations", {})
+
+    monkeypatch.setattr(comm, "create_comm", PageComm)
+    monkeypatch.setattr(notebook, "_current", None)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ada/talk.ipynb")
+    notebook.keep_conversations(lambda _sentence: None, otherwise="never")
+    begin()
+    yield begin
+    current_ledger().close()
+
+
+@pytest.fixture
+def widget(models, restart):
+    models.default = answer("Hello there.")
+    made = ChatWidget()
+    yield made
+    made.comm.wait_until_idle()
+    made.close()
+
+
+def ask(widget, text):
+    assert widget.comm.click("send", text=text)["error"] is None
+    return widget.comm.wait_until_idle()
+
+
+def listed(widget, query=""):
+    assert widget.comm.click("conversations", query=query)["error"] is None
+    return next(message["items"] for message in reversed(widget.comm.custom) if message["kind"] == "conversations")
+
+
+def names(widget, query=""):
+    return [item["name"] for item in listed(widget, query)]
+
+
+def test_it_begins_with_the_last_of_this_notebook(widget, restart):
+    assert widget.conversation is conversation("default")
+    ask(widget, "One")
+    widget.switch("plans")
+    ask(widget, "Two")
+    restart()
+    again = ChatWidget()
+    assert again.conversation is conversation("plans")
+    assert texts(again.messages) == ["Two", "Hello there."]
+    again.close()
+
+
+def test_a_new_one_is_empty_and_the_earlier_one_comes_back_with_all_its_branches(widget, models):
+    ask(widget, "First")
+    first = widget.comm.view_state().order[0]
+    models.reply(fakes.status(401, {"error": {"message": "bad key"}}))
+    widget.comm.click("send", text="Failed")
+    widget.comm.wait_until_idle()
+    assert widget.comm.click("switch")["error"] is None
+    shown = widget.comm.view_state()
+    assert (shown.order, shown.settings["conversation"]) == ([], "chat 2")
+    new = ask(widget, "In the new one").order[0]
+    assert new != first, "the page must not take it for the turn of the other"
+    assert texts(models.requests[-1].json["messages"]) == ["In the new one"]
+    widget.comm.click("switch", conversation="default")
+    shown = widget.comm.view_state()
+    assert [turn["text"] for turn in shown.turns] == ["First", "Failed"]
+    assert shown.turns[1]["error"]
+    assert shown.html(0).count("Hello there.") == 1
+
+
+def test_the_list_has_the_newest_first_with_its_first_question_and_search_looks_into_all(widget):
+    ask(widget, "What is a *monad*?")
+    widget.switch("plans")
+    ask(widget, "Where is the Straße to Köln?")
+    ask(widget, "And back?")
+    items = listed(widget)
+    assert [(item["name"], item["turns"], item["excerpt"]) for item in items] == [
+        ("plans", 2, "Where is the Straße to Köln?"),
+        ("default", 1, "What is a *monad*?"),
+    ]
+    assert items[0]["changed"] > items[1]["changed"]
+    assert names(widget, "  köln ") == ["plans"]
+    assert names(widget, "hello THERE") == ["plans", "default"], "answers, too"
+    assert listed(widget, "monad")[0]["excerpt"] == "What is a *monad*?"
+    assert names(widget, "PLAN") == ["plans"], "names, too"
+    assert names(widget, "nowhere") == []
+
+
+def test_one_that_is_empty_is_listed_only_while_it_is_shown(widget):
+    assert names(widget) == ["default"]
+    widget.switch()
+    assert names(widget) == ["chat 2"]
+
+
+def test_renamed_it_is_one_conversation_for_all_that_hold_it(widget, restart):
+    ask(widget, "One")
+    second = ChatWidget(conversation="default")
+    assert widget.comm.click("rename", conversation="default", to="plans")["error"] is None
+    assert widget.comm.wait_for(lambda shown: shown.settings["conversation"] == "plans")
+    ask(second, "Two")
+    assert texts(conversation("plans").to_messages())[::2] == ["One", "Two"]
+    second.close()
+    widget.comm.click("draft", text="typed")
+    widget.comm.click("rename", conversation="plans", to="more plans")
+    widget.comm.click("rename", conversation="more plans", to="plans")
+    restart()
+    assert len(conversation("plans")) == 4
+    assert len(conversation("default")) == 0
+    again = ChatWidget(conversation="plans")
+    assert again.get_state("snapshot")["snapshot"]["draft"] == "typed"
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["taken", " "])
+def test_a_name_that_is_taken_or_empty_is_refused(widget, name):
+    conversation("taken").add_message("user", "Mine")
+    ask(widget, "One")
+    assert widget.comm.click("rename", conversation="default", to=name)["error"]
+    assert widget.conversation is conversation("default")
+    assert len(conversation("taken")) == 1
+
+
+def test_deleted_it_is_gone_from_list_and_ledger_and_undo_brings_it_back(widget, restart):
+    ask(widget, "One")
+    widget.comm.click("switch", conversation="plans")
+    ask(widget, "Two")
+    assert widget.comm.click("forget", conversation="plans")["error"] is None
+    assert widget.comm.view_state().settings["conversation"] == "chat 2", "a new one is shown"
+    assert names(widget) == ["chat 2", "default"]
+    assert widget.comm.click("undo_forget", conversation="plans")["error"] is None
+    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["Two"]
+    assert "no longer" in widget.comm.click("undo_forget", conversation="plans")["error"]
+    widget.comm.click("forget", conversation="default")
+    assert names(widget) == ["plans"]
+    restart()
+    assert len(conversation("default")) == 0
+    assert len(conversation("plans")) == 2
+
+
+def test_while_an_answer_streams_another_cannot_be_shown_and_a_hidden_one_can_be_deleted(widget, models):
+    conversation("other").add_message("user", "Mine")
+    models.default = fakes.drip("word ", every=0.02)
+    widget.comm.click("send", text="Long")
+    assert "still streaming" in widget.comm.click("switch", conversation="other")["error"]
+    assert "still streaming" in widget.comm.click("forget", conversation="default")["error"]
+    assert widget.comm.click("forget", conversation="other")["error"] is None
+    widget.comm.click("stop")
+    shown = widget.comm.wait_until_idle()
+    assert shown.turns[0]["status"] == "cancelled"
+
+
+def test_a_history_without_a_name_has_none():
+    assert ConversationHistory().name is None
+    assert conversation("named").name == "named"
+    assert conversation("named").fork().name is None

@@ -1,0 +1,147 @@
+"""The conversations of a notebook, as a chat lists, searches, renames and deletes them."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, NamedTuple
+
+from ipyllm.conversations import saved
+from ipyllm.conversations.history import conversation, conversations, rename_conversation
+from ipyllm.errors import LLMError
+from ipyllm.messages import text_of
+from ipyllm.text.format import shorten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.messages import Message
+
+__all__ = ["ChatConversations", "ListedConversation", "last_conversation"]
+
+_LISTED = 200  # the newest
+_TITLE_CHARS = 80
+_BEFORE_MATCH = 30  # characters
+
+
+class ListedConversation(NamedTuple):
+    """One line of the list.
+
+    Attributes
+    ----------
+    name : str
+        Name of the conversation.
+    turns : int
+        Number of its turns.
+    changed : str
+        When it changed last, as ISO 8601; empty if it was not saved.
+    excerpt : str
+        Its first question, or the text around what was searched.
+    """
+
+    name: str
+    turns: int
+    changed: str
+    excerpt: str
+
+
+def last_conversation() -> str:
+    """Return the name of this notebook's conversation that changed last, ``default`` if it has none."""
+    found = saved.saved_conversations(1)
+    return found[0].name if found else "default"
+
+
+class ChatConversations:
+    """Finds and changes conversations, and keeps those that were deleted until the chat is closed.
+
+    Examples
+    --------
+    >>> listed = ChatConversations()
+    >>> listed.new_name() not in conversations()
+    True
+    """
+
+    def __init__(self) -> None:
+        self._removed: dict[str, ConversationHistory] = {}
+
+    def find(self, query: str, shown: str) -> list[ListedConversation]:
+        """Return the conversations that contain ``query``, the one that changed last first; all for an empty query.
+
+        Without a query, the one that is ``shown`` is listed even if it is empty.
+        """
+        wanted = " ".join(query.split()).casefold()
+        return [
+            ListedConversation(name, turns, changed, excerpt)
+            for name, turns, changed, messages in self._all(shown)
+            if (excerpt := _excerpt(name, messages, wanted)) is not None
+        ]
+
+    def _all(self, shown: str) -> Iterator[tuple[str, int, str, list[Message]]]:
+        """Yield name, number of turns, last change and messages: saved ones first, then those of this process only."""
+        kept, in_process = saved.saved_conversations(_LISTED), conversations()
+        known = {found.name for found in kept}
+        for name, history in in_process.items():
+            if name not in known and (name == shown or history.turns):
+                yield name, len(history.turns), "", history.to_messages()
+        for found in kept:
+            turns = found.contents.turns
+            yield (
+                found.name,
+                len(turns),
+                found.saved_at.isoformat(),
+                [message for turn in turns for message in turn.messages],
+            )
+
+    def new_name(self, taken_name: str = "") -> str:
+        """Return a name that no conversation has which is not empty; nor ``taken_name``, in any case."""
+        taken = {found.name for found in saved.saved_conversations(_LISTED)} | {taken_name}
+        taken |= {name for name, history in conversations().items() if len(history)}
+        return next(name for n in count(2) if (name := f"chat {n}") not in taken)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a conversation.
+
+        Raises
+        ------
+        LLMError
+            The name is empty, or another conversation has it.
+        """
+        draft = saved.look_up_draft(name)
+        rename_conversation(name, new_name)
+        if draft:
+            saved.save_draft(new_name, draft)
+            saved.save_draft(name, "")
+
+    def remove(self, name: str) -> None:
+        """Empty a conversation, so that it is listed no more."""
+        history = conversation(name, tell=False)
+        self._removed[name] = history.fork()
+        history.clear()
+
+    def restore(self, name: str) -> None:
+        """Bring back a conversation that was deleted.
+
+        Raises
+        ------
+        LLMError
+            It was not deleted here, or its name has been used since.
+        """
+        removed = self._removed.pop(name, None)
+        history = conversation(name, tell=False)
+        if removed is None or len(history):
+            raise LLMError(f"The conversation {name!r} can no longer be brought back.", category="not_found")
+        history.restore(removed)
+
+
+def _excerpt(name: str, messages: Iterable[Message], wanted: str) -> str | None:
+    """Return the first question; or the text around ``wanted``, None if it is nowhere."""
+    texts = [text for message in messages if (text := " ".join(text_of(message).split()))]
+    first = shorten(texts[0], _TITLE_CHARS) if texts else ""
+    if not wanted or wanted in name.casefold():
+        return first
+    for text in texts:
+        at = text.casefold().find(wanted)
+        if at >= 0:
+            start = max(0, at - _BEFORE_MATCH)
+            return ("… " if start else "") + shorten(text[start:], _TITLE_CHARS)
+    return None

@@ -1,0 +1,130 @@
+// The panel with the notebook's conversations: open, search, begin, rename, delete.
+
+import { button, h } from "../dom.js";
+
+const SEARCH_AFTER_MS = 250; // without a key
+
+/**
+ * @typedef {{name: string, turns: number, changed: string, excerpt: string}} Listed
+ * @typedef {{find: (query: string) => void, open: (name: string) => void, create: () => void,
+ *   rename: (name: string, to: string) => Promise<boolean>, remove: (name: string) => void}} ConversationActions
+ */
+
+/** Shows what the kernel found. */
+export class ConversationsPanel {
+  /** @param {ConversationActions} actions */
+  constructor(actions) {
+    this.actions = actions;
+    this.current = "";
+    /** @type {Listed[]} */
+    this.items = [];
+    this.shown = "";
+    this.editing = false;
+    this.query = h("input", { type: "search", class: "ipyllm-input", placeholder: "Search all conversations", "aria-label": "Search all conversations", input: () => {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.find(), SEARCH_AFTER_MS);
+    } });
+    this.list = h("ul", { class: "ipyllm-list", "aria-label": "Conversations" });
+    this.found = h("div", { class: "ipyllm-footer", role: "status" });
+    this.element = h(
+      "div",
+      { class: "ipyllm-conversations", hidden: true, keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event) },
+      h("div", { class: "ipyllm-search" }, this.query, h("button", { type: "button", class: "ipyllm-button", click: () => actions.create() }, "New conversation")),
+      this.list,
+      this.found,
+    );
+  }
+
+  find() {
+    clearTimeout(this.timer);
+    if (!this.element.hidden) this.actions.find(this.query.value);
+  }
+
+  /** @param {string} name of the conversation that is shown */
+  setCurrent(name) {
+    if (name === this.current) return;
+    this.current = name;
+    this.show(this.items);
+    this.find();
+  }
+
+  /** @param {Listed[]} items */
+  show(items) {
+    const shown = JSON.stringify([items, this.current, this.query.value]);
+    this.items = items;
+    // Replacing a row would lose a name that is being typed, or a click that has begun.
+    if (this.editing || shown === this.shown) return;
+    this.shown = shown;
+    const at = this.list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).closest("li")?.dataset.name : undefined;
+    this.list.replaceChildren(...items.map((item) => this.row(item)));
+    const searched = this.query.value.trim();
+    this.found.textContent = items.length ? "" : searched ? `No conversation contains “${searched}”.` : "No conversations yet.";
+    if (at !== undefined) (this.opener(at) ?? this.query).focus();
+  }
+
+  /** @param {Listed} item */
+  row(item) {
+    const { name, turns, changed, excerpt } = item;
+    const when = changed ? new Date(changed).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
+    const meta = [`${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
+    const open = h(
+      "button",
+      { type: "button", class: "ipyllm-conversation", ...(name === this.current ? { "aria-current": "true" } : {}), click: () => this.actions.open(name) },
+      h("b", { dir: "auto" }, name),
+      h("span", { class: "ipyllm-footer" }, meta),
+      h("span", { class: "ipyllm-excerpt", dir: "auto" }, excerpt),
+    );
+    const row = h("li", { "data-name": name }, open,
+      button("edit", `Rename “${name}”`, () => this.edit(row, name)),
+      button("delete", `Delete “${name}”`, () => this.actions.remove(name)));
+    return row;
+  }
+
+  /** @param {string} name @returns {HTMLElement | undefined} the button that opens it */
+  opener(name) {
+    return [...this.list.children].find((row) => row.dataset.name === name)?.firstElementChild;
+  }
+
+  /** @param {HTMLElement} row @param {string} name */
+  edit(row, name) {
+    const input = h("input", { class: "ipyllm-input", "aria-label": `New name of “${name}”`, dir: "auto" });
+    input.value = name;
+    let done = false;
+    this.editing = true;
+    const close = () => {
+      done = true;
+      this.editing = false;
+      this.shown = "";
+      this.show(this.items);
+      this.opener(input.value.trim())?.focus() ?? this.opener(name)?.focus();
+    };
+    const save = async () => {
+      const to = input.value.trim();
+      if (done || !to || to === name || (await this.actions.rename(name, to))) {
+        if (!done) close();
+      } else input.focus();
+    };
+    input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape")) return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (event.key === "Enter") save();
+      else close();
+    });
+    row.replaceChildren(input,
+      h("button", { type: "button", class: "ipyllm-button ipyllm-primary", click: save }, "Rename"),
+      h("button", { type: "button", class: "ipyllm-button", click: close }, "Cancel"));
+    input.select();
+  }
+
+  /** Arrow keys move through the list. @param {KeyboardEvent} event */
+  onKey(event) {
+    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (!step) return;
+    const openers = [...this.list.querySelectorAll(".ipyllm-conversation")];
+    const at = openers.indexOf(/** @type {Element} */ (document.activeElement));
+    if (at < 0 && document.activeElement !== this.query) return;
+    event.preventDefault();
+    (openers[at + step] ?? (at + step < 0 ? this.query : document.activeElement)).focus();
+  }
+}
