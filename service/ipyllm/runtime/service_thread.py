@@ -133,7 +133,10 @@ class ServiceThread:
 
     def stop(self) -> None:
         """Cancel the calls in flight, let them write their rows, close the connections, end the thread."""
-        if not self.alive or self.is_current:
+        if self.is_current:
+            return
+        if not self.alive:
+            self._end_what_is_left()
             return
         with contextlib.suppress(TimeoutError):
             self.submit(self._shut_down()).result(_EXIT_S)
@@ -141,6 +144,25 @@ class ServiceThread:
         self._thread.join(_EXIT_S)
         if not self._thread.is_alive():
             self.loop.close()
+
+    def _end_what_is_left(self) -> None:
+        """Write the rows and close the connections of a thread that has ended, as far as 5 s allow."""
+        if self._thread.is_alive() or self.loop.is_closed():  # a stuck one may still go on
+            return
+
+        async def shut_down() -> None:
+            async with asyncio.timeout(_EXIT_S):
+                await self._shut_down()
+
+        def end() -> None:
+            with contextlib.suppress(TimeoutError):
+                self.loop.run_until_complete(shut_down())
+            self.loop.close()
+
+        # The caller's own thread may have a loop that runs.
+        ending = threading.Thread(target=end, name="ipyllm-service-end", daemon=True)
+        ending.start()
+        ending.join(2 * _EXIT_S)
 
     async def _shut_down(self) -> None:
         mine = asyncio.current_task()
@@ -174,7 +196,9 @@ def service_thread() -> ServiceThread:
     global _current
     with _lock:
         if _current is None or not _current.alive:
-            _current = ServiceThread()
+            ended, _current = _current, ServiceThread()
+            if ended is not None:
+                ended.stop()
         return _current
 
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ipyllm import LLMError, OllamaService
+from ipyllm import LLMError, OllamaService, usage
 from ipyllm.runtime import liveness
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import ServiceThread, service_thread, stop_service_thread
@@ -65,6 +65,19 @@ def test_a_call_whose_service_thread_has_ended_says_so_and_the_next_one_is_answe
     assert caught.value.category == "unknown_error"
     fake.default = answer("So.")
     assert service.chat("Hello again").content == "So."
+
+
+def test_the_next_thread_closes_the_connections_of_one_that_has_ended_and_writes_its_rows(service, fake):
+    service.call(service.request("Hello"))
+    fake.wait_for(lambda: fake.in_flight == 1)
+    thread = _ended()
+    address = next(iter(thread.transport._connections))
+    sessions = vars(thread.transport._connections[address].prepared)
+    assert service_thread() is not thread
+    assert thread.loop.is_closed()
+    assert sessions["_session"].closed
+    assert sessions["_fresh"].closed
+    assert list(usage()["status"]) == ["cancelled"]
 
 
 def test_streams_whose_service_thread_has_ended_say_so(service, fake):
