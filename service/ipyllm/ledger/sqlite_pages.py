@@ -150,7 +150,7 @@ def _is_leaf(page: bytes, start: int) -> bool:
     if not n_cells or end + _LEAST_CELL * n_cells > len(page):
         return False
     cells = struct.unpack(f">{n_cells}H", page[cells_at:end])
-    return sum(end <= cell < len(page) for cell in cells) * 2 > n_cells
+    return bool(sum(end <= cell < len(page) for cell in cells) * 2 > n_cells)
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
