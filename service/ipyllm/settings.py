@@ -44,6 +44,9 @@ __all__ = [
 DEFAULT_MODEL = "local/smollm2-135m"
 
 
+_MOST_DOTS = 200
+"""In a line of ``config.toml``."""
+
 _noted: ContextVar[dict[tuple[str, ...], Source]] = ContextVar("ipyllm_noted_sources")
 """Where each part of the settings that are being read comes from."""
 
@@ -235,7 +238,7 @@ class _ConfigFile(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = config_file()
         try:
-            values = tomllib.loads(decode_text(read_settings(path)))
+            values = _parsed(decode_text(read_settings(path)))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as exc:
@@ -246,6 +249,14 @@ class _ConfigFile(PydanticBaseSettingsSource):
             if name not in known:
                 raise SettingsError(f"{path} sets {name!r}, which is not a setting. {suggest(name, known)}")
         return values
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the values of a TOML file; raise ValueError for what is none, or would take minutes to read."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MOST_DOTS:  # the time of a dotted key grows with the square of its parts
+            raise ValueError(f"line {number} has more than {_MOST_DOTS} dots, which no setting needs")
+    return tomllib.loads(text)
 
 
 def config_file() -> Path:
@@ -371,4 +382,4 @@ def _problem(error: ErrorDetails) -> str:
 def _names_in_table(setting: str) -> list[str]:
     """Return what a row of ``endpoints``, ``routes``, ``prices`` or ``profiles`` may set."""
     row = get_args(Settings.model_fields[setting.lower().removeprefix("ipyllm_")].annotation)[-1]
-    return list(getattr(row, "model_fields", None) or row.__dataclass_fields__)
+    return [name for name in getattr(row, "model_fields", row.__annotations__) if not name.startswith("_")]
