@@ -36,6 +36,15 @@ _QUANTILES: Final = {
 }
 """Columns of :func:`summarise`: a latency of the ledger, and the quantile of it."""
 
+_SUMMED: Final = frozenset(
+    {
+        *("params", "tags", "status", "attempts", "refused", "finish_reason", "usage_source", "cost_usd"),
+        *("input_tokens", "output_tokens", "visible_tokens", "output_tokens_estimated"),
+        *(metric for metric, _ in _QUANTILES.values()),
+    }
+)
+"""Columns that :func:`summarise` reads: a frame without them is summarised as if nothing in them were known."""
+
 
 def usage(
     kernel: str | None = "current",
@@ -169,11 +178,13 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
 
     from ipyllm.dataframes.summary_frame import SummaryFrame
 
-    frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
-    frame = frame[~never_sent(frame)]
     names = as_tuple("by", by)
     if not names:
         raise ValueError("summarise() needs a column to group by, for example by='model'.")
+    missing = ({*_SUMMED, *names} & COLUMNS.keys()) - {*frame.columns}
+    frame = frame.assign(**{name: float("nan") for name in COLUMNS if name in missing})
+    unsent = never_sent(frame)
+    frame = frame[~unsent] if unsent.any() else frame  # a copy of a million rows is large
     keys = [_key(frame, name) for name in names]
     # A tag marks the calls to compare; those without it are not a group.
     tagged = [key.notna() for name, key in zip(names, keys, strict=True) if name.startswith("tags.")]
@@ -194,7 +205,9 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     for metric in {metric for metric, _ in _QUANTILES.values()}:
         columns[metric] = as_float(frame[metric]).where(counts_in_latency(frame, metric))
         columns[f"{metric} late"] = left_out_late(frame, metric)
-    groups = pd.DataFrame(columns, index=frame.index).groupby(keys if len(keys) > 1 else keys[0], dropna=False)
+    groups = pd.DataFrame(columns, index=frame.index).groupby(
+        keys if len(keys) > 1 else keys[0], dropna=False, observed=True
+    )
     return SummaryFrame(
         {
             "n": groups.size(),
