@@ -37,9 +37,13 @@ def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) 
 
 def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.DataFrame:
     """Return the result of a large read as a DataFrame, equal to that of :func:`rows_to_frame`."""
+    import pyarrow as pa
+
     from ipyllm.dataframes.calls_frame import CallsFrame
 
-    return CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)
+    frame = CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)
+    pa.default_memory_pool().release_unused()
+    return frame
 
 
 def _series(column: pa.Array, kind: Kind) -> pd.Series[Any]:
