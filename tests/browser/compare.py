@@ -68,7 +68,7 @@ class Compare:
     def button(self, name, within=None):
         """Return a button, of the rounds only one of the last."""
         found = (within or self.root).get_by_role("button", name=name, exact=True)
-        return found.and_(self.page.locator(":not(.ipyllm-earlier *)"))
+        return found.and_(self.root.locator(":not(.ipyllm-earlier *)"))
 
     def wait_until_idle(self):
         self.button("Send").wait_for()

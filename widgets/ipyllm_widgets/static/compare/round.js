@@ -3,7 +3,7 @@
 import { h } from "../dom.js";
 import { ColumnView } from "./column.js";
 
-const MIN_COLUMN_PX = 220;
+const MIN_COLUMN_PX = 260;
 
 /**
  * @typedef {{id: string, question: number, text: string, chars: number, images: string[], follows: boolean,
