@@ -1,6 +1,7 @@
 from . import scorers
 from ._version import __version__
-from .comparison.comparison import Comparison, compare
+from .comparison.compare_at_once import compare
+from .comparison.comparison import Comparison
 from .comparison.votes import cast_vote, votes
 from .conversations.history import ConversationHistory, conversation
 from .dataframes.export import export_usage
