@@ -15,6 +15,7 @@ from .ledger.retention import prune
 from .mapping.llm_map import llm_map
 from .registry.models import create_llm_service
 from .registry.routes import fallback, pool, split
+from .rendering.token_view import TokenView
 from .request import ChatRequest
 from .response import ChatResponse, Usage
 from .services.base import BaseLLMService
@@ -48,6 +49,7 @@ __all__ = [
     "TextDelta",
     "Timeout",
     "Timing",
+    "TokenView",
     "ToolCallDelta",
     "Usage",
     "UsageDashboard",
