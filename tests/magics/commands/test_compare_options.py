@@ -251,7 +251,7 @@ def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("-f jsn", "-f needs one of markdown, text, code, json, html, not 'jsn'. Did you mean 'json'?"),
+        ("-f jsn", "-f needs one of markdown, text, code, json, html, tokens, not 'jsn'. Did you mean 'json'?"),
         ("-f text --quiet", "--quiet shows nothing, so -f text would have no effect."),
         ("--dry-run --quiet", "--dry-run only shows, and --quiet shows nothing; give one of them."),
         ("-f text --schema City", "--schema answers in JSON, so -f text contradicts it."),
