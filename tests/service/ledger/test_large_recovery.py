@@ -84,7 +84,9 @@ def test_rows_are_written_and_read_at_once_and_the_old_ones_come(damaged, capfd)
             f"The ledger at {damaged} was damaged. A new file was created with what could be read: 2,000 calls. "
             f"The old file was kept as {kept.name}."
         )
-        shown = wait_for(lambda: (text := capfd.readouterr().err) and summary in text and text)
+        texts = []
+        wait_for(lambda: texts.append(capfd.readouterr().err) or summary in "".join(texts))
+        shown = "".join(texts)
     assert re.match(
         rf"ipyllm: The ledger at {re.escape(str(damaged))} was damaged\. A new file was created, and a process in the "
         r"background recovers the rows of the old one, ledger\.sqlite\.recovering-\w+ \(\d MB\)\.\n",
