@@ -187,6 +187,7 @@ CHECKS = {
     "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
     "top_p": parameters("--top-p 0.9", "top_p", 0.9), "seed": parameters("--seed 7", "seed", 7),
     "stop": parameters("--stop END", "stop", ["END"]), "params": parameters("-p top_k=3", "top_k", 3),
+    "logprobs": parameters("--logprobs 3", "top_logprobs", 3),
     "timeout": timeout, "cache": cache, "tags": tags, "raw": raw, "quiet": quiet, "dry_run": dry_run, "help": help_,
 }  # fmt: skip
 
