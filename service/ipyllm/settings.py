@@ -286,6 +286,7 @@ _CACHED_FOR_S = 0.05
 _SHOWN = 100  # characters of a wrong value
 
 
+_environ: Mapping[Any, str | bytes]
 if sys.platform == "win32":  # which stores text
     _environ = os.environ
 else:
