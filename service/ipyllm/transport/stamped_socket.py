@@ -42,6 +42,7 @@ _LAST_DATA_SENT_MS: Final = struct.Struct("@44xI")  # tcpi_last_data_sent, exact
 _MAX_SEND_NS: Final = 8_000_000
 _ONE_MOMENT_NS: Final = 20_000
 _TRIES: Final = 5
+_NEAR: Final = 2  # events, of which a segment is likely to end with one
 _UNKNOWN: Final = 3  # segments: more than can be told apart
 _READ_BY_STAMP: Final = 1 << 16  # bytes of a response in which the first token is expected
 _HEAD: Final = b"HTTP/"
@@ -228,9 +229,14 @@ class StampedSocket(socket.socket):
             return self._peek(length)[1] != stamp
 
         ends = [match.end() for match in _ENDS.finditer(data, start, len(data) - 1)]  # where segments usually end
-        if ends and is_later(ends[0] + 1) and not is_later(ends[0]):  # mostly: one event, and others wait
-            return ends[0]
-        n = bisect_left(ends, True, key=is_later)
+        n_before = 0  # of the ends, how many are surely not later
+        for end in ends[:_NEAR]:  # mostly one event or two, while many others wait
+            if is_later(end + 1):
+                if not is_later(end):
+                    return end
+                break
+            n_before += 1
+        n = bisect_left(ends, True, lo=n_before, key=is_later)
         begin = ends[n - 1] if n else start
         if n and is_later(begin + 1):
             return begin
