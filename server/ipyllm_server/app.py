@@ -13,7 +13,9 @@ from ipyllm_server.conversation_handlers import ConversationHandler, Conversatio
 from ipyllm_server.info_handlers import HealthHandler, ModelsHandler
 from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler
 from ipyllm_server.running_calls import RunningCalls
+from ipyllm_server.sessions import ChatSessions
 from ipyllm_server.shared_state import STATE, SharedState
+from ipyllm_server.socket_handler import ChatSocket
 from ipyllm_server.usage_handler import UsageHandler
 from ipyllm_server.user_conversations import UserConversations
 from ipyllm_server.user_limits import Limits, UserLimits
@@ -42,6 +44,9 @@ class ChatServer(ExtensionApp):
     usd_per_user_and_day = Float(
         None, allow_none=True, help="Dollars that a user may spend in a day of UTC; None: no limit."
     ).tag(config=True)
+    resume_s = Float(
+        30.0, min=0, help="Seconds that a chat over a socket, and its answer, go on after the connection broke off."
+    ).tag(config=True)
     shutdown_grace_s = Float(
         10.0, min=0, help="Seconds that calls may go on when the server is stopped, before they are cancelled."
     ).tag(config=True)
@@ -56,9 +61,10 @@ class ChatServer(ExtensionApp):
             Limits(self.requests_per_minute, self.calls_per_user, self.sockets_per_user, self.usd_per_user_and_day)
         )
         self.calls = RunningCalls(limits, self.models)
-        self.settings[STATE] = SharedState(
-            self.calls, UserConversations(), limits, tuple(self.models), self.max_body_bytes
-        )
+        conversations = UserConversations()
+        sessions = ChatSessions(self.calls, conversations, resume_s=self.resume_s, per_user=2 * self.sockets_per_user)
+        models, max_body_bytes = tuple(self.models), self.max_body_bytes
+        self.settings[STATE] = SharedState(self.calls, conversations, sessions, limits, models, max_body_bytes)
 
     async def stop_extension(self) -> None:
         """Let calls end, or cancel them, before the server stops."""
@@ -76,6 +82,7 @@ class ChatServer(ExtensionApp):
             (r"/ipyllm/api/usage", UsageHandler),
             (r"/ipyllm/v1/models(?:/(.+))?", OpenAIModelsHandler),
             (r"/ipyllm/v1/chat/completions", CompletionsHandler),
+            (r"/ipyllm/ws", ChatSocket),
             (r"/ipyllm/.*", UnknownRoute),
         ]
 

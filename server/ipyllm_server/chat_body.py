@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["ChatBody", "CompletionBody", "ModelParameters"]
+__all__ = ["AskMessage", "ChatBody", "CompletionBody", "ModelParameters"]
 
 _NAME_CHARS: Final = 200
 _TAGS: Final = 16
@@ -90,6 +90,27 @@ class ChatBody(ModelParameters):
     def prompt(self) -> str | list[dict[str, Any]]:
         """What is asked."""
         return self.message if self.message is not None else self.messages or []
+
+
+class AskMessage(ModelParameters):
+    """A question over a socket.
+
+    Attributes
+    ----------
+    id : str or None
+        The client's name for the question: sent again with the same one, it is answered once.
+    model : str or None
+        ``service/model`` or an alias; without one, the server's default.
+    message : str
+        The question.
+    system : str or None
+        System message of the session from now on.
+    """
+
+    id: Name | None = None
+    model: Name | None = None
+    message: str
+    system: str | None = None
 
 
 class StreamOptions(BaseModel):

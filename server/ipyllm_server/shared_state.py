@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ipyllm_server.running_calls import RunningCalls
+    from ipyllm_server.sessions import ChatSessions
     from ipyllm_server.user_conversations import UserConversations
     from ipyllm_server.user_limits import UserLimits
 
@@ -26,6 +27,8 @@ class SharedState:
         Starts calls.
     conversations : UserConversations
         Those of all users, by name.
+    sessions : ChatSessions
+        Chats over sockets.
     limits : UserLimits
         What each user may ask.
     models : tuple of str
@@ -36,6 +39,7 @@ class SharedState:
 
     calls: RunningCalls
     conversations: UserConversations
+    sessions: ChatSessions
     limits: UserLimits
     models: tuple[str, ...] = ()
     max_body_bytes: int = 10_000_000

@@ -81,7 +81,11 @@ class ChatServerProcess:
         deadline = time.monotonic() + 240
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:
-                raise RuntimeError(f"The server did not start:\n{self.log.read_text()[-3000:]}")
+                log = self.log.read_text()[-3000:]
+                self.process.kill()
+                self.process.wait()
+                self._folder.cleanup()
+                raise RuntimeError(f"The server did not start:\n{log}")
             time.sleep(0.1)
         return self
 

@@ -21,6 +21,7 @@ ROUTES = [
     ("GET", "/ipyllm/v1/models"),
     ("GET", "/ipyllm/v1/models/lab/tiny"),
     ("POST", "/ipyllm/v1/chat/completions"),
+    ("GET", "/ipyllm/ws"),
     ("GET", "/ipyllm/anything"),
 ]
 
@@ -38,7 +39,7 @@ def test_every_route_refuses_who_has_no_token_or_a_wrong_one(server, model, meth
     body = {"message": "Hello"} if method == "POST" else None
     with server.request(method, path, body, user=None, headers=headers) as response:
         assert response.status == 403
-        assert b"Forbidden" in response.read() or method != "GET"
+        assert b"Forbidden" in response.read() or method != "GET" or path.endswith("/ws")
     assert model.requests == []
 
 

@@ -1,0 +1,59 @@
+"""The text of an answer as it grows, which can be read from any position: what a slow or a returning client lacks."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Literal, NamedTuple
+
+__all__ = ["Delta", "GrowingText"]
+
+
+class Delta(NamedTuple):
+    """A piece of an answer; ``at`` is the position behind it."""
+
+    kind: Literal["text", "reasoning"]
+    text: str
+    at: int
+
+
+class GrowingText:
+    """Text and reasoning in the order of their arrival. Positions count the characters of both.
+
+    Examples
+    --------
+    >>> growing = GrowingText()
+    >>> growing.add("reasoning", "Hm. "), growing.add("text", "Four"), growing.add("text", ".")
+    (None, None, None)
+    >>> growing.since(6)
+    [Delta(kind='text', text='ur.', at=9)]
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[Literal["text", "reasoning"], str]] = []
+        self._ends: list[int] = []
+
+    @property
+    def length(self) -> int:
+        """The position behind all that has arrived."""
+        return self._ends[-1] if self._ends else 0
+
+    def add(self, kind: Literal["text", "reasoning"], text: str) -> None:
+        """Add what has arrived."""
+        if text:
+            self._ends.append(self.length + len(text))
+            self._pieces.append((kind, text))
+
+    def since(self, at: int) -> list[Delta]:
+        """Return all that stands behind a position, neighbours of one kind joined."""
+        first = bisect_right(self._ends, at)
+        deltas: list[Delta] = []
+        texts: list[str] = []
+        for n in range(first, len(self._pieces)):
+            kind, text = self._pieces[n]
+            if n == first:
+                text = text[len(text) - (self._ends[n] - at) :]
+            texts.append(text)
+            if n + 1 == len(self._pieces) or self._pieces[n + 1][0] != kind:
+                deltas.append(Delta(kind, "".join(texts), self._ends[n]))
+                texts = []
+        return deltas

@@ -1,0 +1,196 @@
+"""``/ipyllm/ws``: a chat over a WebSocket. `docs/server.md` describes its messages.
+
+Each socket has at most one message on its way; what arrives meanwhile is joined in the next one. So a client that reads
+slowly, or not at all, costs no more memory than the text of its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from jupyter_server.auth.decorator import authorized, ws_authenticated
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.base.websocket import WebSocketMixin
+from jupyter_server.extension.handler import ExtensionHandlerMixin
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from ipyllm.errors import LLMError
+from ipyllm.observability.logs import log_failure
+from ipyllm.token_bucket import TokenBucket
+from ipyllm_server.asker import asker
+from ipyllm_server.chat_body import AskMessage
+from ipyllm_server.chat_session import Cursor
+from ipyllm_server.json_body import as_shape, parse_json
+from ipyllm_server.refusals import Refusal, error_body, of_error
+from ipyllm_server.shared_state import STATE
+
+if TYPE_CHECKING:
+    from ipyllm_server.chat_session import ChatSession
+    from ipyllm_server.shared_state import SharedState
+
+__all__ = ["ChatSocket"]
+
+_MESSAGES_PER_S: Final = 20
+_BURST: Final = 100
+_DIGITS: Final = 9
+_LEFT: Final = 1000  # the code of a client that says good-bye
+
+TOO_MANY: Final = 4429
+"""Code of a socket that is closed because its user has too many, or sends too much."""
+
+TAKEN_OVER: Final = 4409
+"""Code of a socket whose session goes on in another one."""
+
+_logger = logging.getLogger("ipyllm.server")
+
+
+class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
+    """One connection of a client."""
+
+    auth_resource = "ipyllm"
+    _session: ChatSession | None = None
+    _is_counted = False
+    _is_writing = False
+
+    @property
+    def state(self) -> SharedState:
+        """What all handlers share."""
+        state: SharedState = self.settings[STATE]
+        return state
+
+    @property
+    def max_message_size(self) -> int:
+        """Largest message of a client, in bytes; a larger one closes the socket."""
+        return self.state.max_body_bytes
+
+    @ws_authenticated
+    @authorized(action="write")  # type: ignore[untyped-decorator] # typed for plain methods
+    async def get(self) -> None:  # type: ignore[override]
+        """Open the socket, for users only."""
+        await super().get()
+
+    async def open(self) -> None:
+        """Begin a session, or go on with one."""
+        super().open()
+        self.set_nodelay(True)
+        user = asker(self)
+        self._is_counted = self.state.limits.open_socket(user)
+        if not self._is_counted:
+            self.close(TOO_MANY, "You have too many sockets open.")
+            return
+        self._bucket = TokenBucket(_MESSAGES_PER_S, _BURST, asyncio.get_running_loop().time())
+        self._outbox: list[dict[str, Any]] = []
+        wanted = self.get_argument("session", "")
+        try:
+            session = self.state.sessions.resume(user, wanted) if wanted else None
+            is_resumed = session is not None
+            if session is None:
+                session = await self.state.sessions.begin(user, self.get_argument("conversation", "")[:200] or None)
+        except (Refusal, LLMError) as exc:
+            self.close(4400, str(exc)[:100])
+            return
+        if is_resumed:
+            number, at = _position(self.get_argument("answer", "0")), _position(self.get_argument("at", "0"))
+            self._cursor = Cursor(min(number, session.number + 1), at, is_told=at > 0)
+        else:
+            self._cursor = Cursor(session.number + 1)
+        if self.ws_connection is None:  # it was closed meanwhile
+            self.state.sessions.leave(session, at_once=False)
+            return
+        former, session.client, self._session = session.client, self, session
+        if former is not None:
+            former.close(TAKEN_OVER, "The session goes on in another socket.")
+        self._outbox.append({
+            "type": "session", "session": session.id, "resumed": is_resumed, "answering": session.is_answering,
+            "answers": session.number, "user": session.user,
+        })  # fmt: skip
+        self.send_changes()
+
+    async def on_message(self, message: str | bytes) -> None:
+        """Do what a message asks for."""
+        session = self._session
+        if session is None:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if self._bucket.wait_s(1, now_s) > 0:
+            self.close(TOO_MANY, "Too many messages.")
+            return
+        self._bucket.take(1, now_s)
+        question = None
+        try:
+            value = parse_json(message)
+            fields = value if isinstance(value, dict) else {}
+            question = fields.get("id")
+            await self._do(session, fields.pop("type", None), fields)
+        except Refusal as exc:
+            self._send_error(exc, question)
+        except LLMError as exc:
+            self._send_error(of_error(exc), question)
+        except Exception as exc:  # noqa: BLE001 - a bug of ours ends no socket, and tells nothing
+            log_failure(_logger, "a message of a socket failed", exc)
+            self._send_error(Refusal(500, "Internal Server Error", "error"), question)
+
+    async def _do(self, session: ChatSession, kind: Any, fields: dict[str, Any]) -> None:
+        match kind:
+            case "ask":
+                await session.ask(as_shape(fields, AskMessage))
+            case "stop":
+                session.stop()
+            case "history":
+                self._send({"type": "history", "messages": session.conversation.history.to_messages()})
+            case "clear":
+                with session.conversation:
+                    session.conversation.history.clear()
+                self._send({"type": "history", "messages": []})
+            case "ping":
+                self._send({"type": "pong"})
+            case _:
+                raise Refusal(400, "A message has a 'type': ask, stop, history, clear or ping.", "bad_request")
+
+    def on_close(self) -> None:
+        """Keep the session for a while, unless the client said good-bye."""
+        super().on_close()
+        if self._is_counted:
+            self.state.limits.close_socket(asker(self))
+            self._is_counted = False
+        session, self._session = self._session, None
+        if session is not None and session.client is self:
+            session.client = None
+            self.state.sessions.leave(session, at_once=self.close_code == _LEFT)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._outbox.append(message)
+        self.send_changes()
+
+    def _send_error(self, refusal: Refusal, question: Any) -> None:
+        body = error_body(refusal.status, str(refusal), refusal.code)
+        self._send({"type": "error", "question": question if isinstance(question, str) else None, **body})
+
+    def send_changes(self) -> None:
+        """Send what the client lacks, unless it has not yet taken what was sent before."""
+        if self._is_writing or self._session is None:
+            return
+        messages, self._outbox = [*self._outbox, *self._session.messages_since(self._cursor)], []
+        if not messages:
+            return
+        text = "\n".join([json.dumps(message, separators=(",", ":")) for message in messages])
+        try:
+            written = self.write_message(text)
+        except WebSocketClosedError:
+            return
+        self._is_writing = True
+        written.add_done_callback(self._on_written)
+
+    def _on_written(self, written: asyncio.Future[None]) -> None:
+        self._is_writing = False
+        if written.cancelled() or written.exception() is not None:
+            return  # the socket is closed; a new one asks for what this one did not get
+        self.send_changes()
+
+
+def _position(text: str) -> int:
+    """Return a number that a client sends; 0 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
