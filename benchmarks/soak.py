@@ -278,11 +278,16 @@ def _tasks() -> int:
 
 
 def _wait_until_idle(fake: FakeLLM) -> None:
-    """Wait until abandoned calls have ended."""
+    """Wait until abandoned calls have ended, and close the connections that wait for more.
+
+    How many these are depends on how busy the machine is: each is about fifty objects, of both sides.
+    """
     from ipyllm.ledger import current_ledger
 
     with contextlib.suppress(TimeoutError):  # the result reports what is still open
-        fake.wait_for(lambda: not _tasks() and not fake.in_flight, timeout=10)
+        fake.wait_for(lambda: not _tasks() and not fake.in_flight, timeout=30)
+        fake.close_idle_connections()
+        fake.wait_for(lambda: not fake.open_connections, timeout=30)
     assert current_ledger().flush(30)
     fake.clear()
     gc.collect()

@@ -6,6 +6,7 @@ They are read again when one of these changes, so that ``os.environ["OPENAI_API_
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import tomllib
 from contextvars import ContextVar
@@ -43,6 +44,9 @@ __all__ = [
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
+
+_MOST_DOTS = 200
+"""In a line of ``config.toml``."""
 
 _noted: ContextVar[dict[tuple[str, ...], Source]] = ContextVar("ipyllm_noted_sources")
 """Where each part of the settings that are being read comes from."""
@@ -235,7 +239,7 @@ class _ConfigFile(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = config_file()
         try:
-            values = tomllib.loads(decode_text(read_settings(path)))
+            values = _parsed(decode_text(read_settings(path)))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as exc:
@@ -246,6 +250,14 @@ class _ConfigFile(PydanticBaseSettingsSource):
             if name not in known:
                 raise SettingsError(f"{path} sets {name!r}, which is not a setting. {suggest(name, known)}")
         return values
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """Return the values of a TOML file; raise ValueError for what is none, or would take minutes to read."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > _MOST_DOTS:  # the time of a dotted key grows with the square of its parts
+            raise ValueError(f"line {number} has more than {_MOST_DOTS} dots, which no setting needs")
+    return tomllib.loads(text)
 
 
 def config_file() -> Path:
@@ -274,7 +286,12 @@ _CACHED_FOR_S = 0.05
 _SHOWN = 100  # characters of a wrong value
 
 
-_variables: frozenset[str] = frozenset()
+_environ: Mapping[Any, str | bytes]
+if sys.platform == "win32":  # which stores text
+    _environ = os.environ
+else:
+    _environ = os.environb  # the same variables, of which each is decoded when it is looked at
+_variables: frozenset[str | bytes] = frozenset()
 _thread = threading.local()
 
 
@@ -288,10 +305,11 @@ def _fingerprint() -> object:
     global _variables
     if not _variables:
         own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
-        _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES))
+        names = ("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
+        _variables = frozenset(names if sys.platform == "win32" else map(os.fsencode, names))
     # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
     # Hashes, because keys are among the values, and a traceback may show the variables of frames.
-    given = {name: hash(os.environ.get(name)) for name in _variables.intersection(os.environ)}
+    given = {name: hash(_environ.get(name)) for name in _variables.intersection(_environ)}
     return given, _file_state(".env"), _file_state(config_file())
 
 
@@ -371,4 +389,4 @@ def _problem(error: ErrorDetails) -> str:
 def _names_in_table(setting: str) -> list[str]:
     """Return what a row of ``endpoints``, ``routes``, ``prices`` or ``profiles`` may set."""
     row = get_args(Settings.model_fields[setting.lower().removeprefix("ipyllm_")].annotation)[-1]
-    return list(getattr(row, "model_fields", None) or row.__dataclass_fields__)
+    return [name for name in getattr(row, "model_fields", row.__annotations__) if not name.startswith("_")]

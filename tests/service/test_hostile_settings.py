@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -112,3 +113,18 @@ def test_a_long_wrong_value_is_cut(dotenv):
     with pytest.raises(SettingsError) as caught:
         get_settings()
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("line", ["{} = 1", "[{}]", "[[{}]]", "aliases = {{ {} = 1 }}"])
+def test_a_name_of_many_parts_is_refused_before_it_is_read(toml, line):
+    toml.write_text("model = 'a/b'\n" + line.format(".".join(["a"] * 50_000)))
+    before = time.process_time()
+    with pytest.raises(SettingsError, match="line 2 has more than 200 dots, which no setting needs"):
+        get_settings()
+    assert time.process_time() - before < 5, "tomllib takes 45 s"
+
+
+def test_names_of_parts_of_a_type_are_no_settings(toml):
+    toml.write_text("[prices]\na = {b = 1}")
+    with pytest.raises(SettingsError, match="Choose one of: cached_usd_per_mtok"):
+        get_settings()

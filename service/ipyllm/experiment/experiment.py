@@ -369,10 +369,9 @@ class Experiment:
             self._run = None
             recorded = self._ledger_progress()
             done = recorded.done()
-            if self.ledger.is_held:
+            if unknown := self.ledger.read_error if self.ledger.is_held else self.ledger.recovering:
                 raise LLMError(
-                    f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
-                    "again when it can be read.",
+                    f"{unknown}, so it is not known which calls of {self.name!r} are done. Run it again in a while.",
                     category="bad_request",
                 )
             if changes := recorded.changes():

@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
 from ipyllm.fork_safety import never_finalize
+from ipyllm.ledger.damaged_files import DamagedFiles
 from ipyllm.ledger.dead_processes import calls_of_dead
-from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
 from ipyllm.ledger.open_reads import OpenReads
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
 from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, version_of
-from ipyllm.ledger.unwritten_rows import UnwrittenRows
+from ipyllm.ledger.unwritten_rows import UnwrittenRows, take_in_unwritten_rows
 from ipyllm.ledger.upserts import Upserts
 from ipyllm.ledger.wait_limit import BUSY_S, begin_writing, hold, is_limited, limited_waits, remaining_s
 from ipyllm.text.redact import remember_secret
@@ -63,6 +63,7 @@ class Database:
         if self._backend == "sqlite" and not self._in_memory:
             self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
             self._url = self._url.set(database=str(self._file.path))
+        self._damaged = DamagedFiles(self._file, self._begin, say) if self._file is not None else None
         self._engine: sa.Engine | None = None
         self._reads: Final = OpenReads()
         self._ahead = timedelta()  # the database's clock, of ours
@@ -108,8 +109,24 @@ class Database:
                 if (engine := self._engine) is None:  # closed just now, for a fork
                     continue
                 with engine.connect() as connection:
+                    self._look_at_damaged_files(connection)
                     yield connection
                 return
+
+    @property
+    def is_recovering(self) -> bool:
+        """Whether rows of a damaged file are still being recovered, as of the last read."""
+        return self._damaged is not None and self._damaged.remaining
+
+    def _look_at_damaged_files(self, connection: sa.Connection) -> None:
+        if self._damaged is None or not self._damaged.remaining:
+            return
+        try:
+            self._damaged.look(connection)
+        except sa_exc.OperationalError as exc:
+            connection.rollback()
+            if not is_busy(exc):  # a read can do without
+                raise
 
     def _opened(self) -> sa.Engine:
         """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""
@@ -164,8 +181,8 @@ class Database:
         """Write what earlier processes could not, and what can be read of damaged files."""
         if self._in_memory:
             return
-        if self._file is not None:
-            take_in_damaged_files(engine, self._begin, self._file, self._say)
+        if self._damaged is not None:
+            self._damaged.take_in(engine)
         take_in_unwritten_rows(engine, self._begin, self.unwritten, self._upserts, self._now(), self._say)
 
     def _now(self) -> datetime:

@@ -143,6 +143,13 @@ class Ledger:
         return self._read_error
 
     @property
+    def recovering(self) -> str | None:
+        """Clause about a large damaged file whose rows are still being recovered, as of the last read; None if none."""
+        if not self._writer.store.is_recovering:
+            return None
+        return f"The ledger at {self._writer.store} is being recovered after damage, so it may lack rows until then"
+
+    @property
     def is_held(self) -> bool:
         """Whether the last read failed because another process held the database for too long: it has more rows."""
         return self._is_held
@@ -301,5 +308,7 @@ class Ledger:
                     self._writer.store.warnings.add(shown, again=self._is_held)
                 break
             self._read_error, self._is_held = None, False
+            if self.recovering is not None:
+                self._writer.store.warnings.add(f"{self.recovering}.", again=True)
             return answer
         return default

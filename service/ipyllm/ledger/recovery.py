@@ -24,6 +24,9 @@ __all__ = ["Layout", "Recovery"]
 
 _USUAL_PAGE_SIZE = 4096
 
+_SAMPLE_BYTES = 4 << 20
+"""Of the file, to find out its page size."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -55,6 +58,12 @@ class Recovery:
         """Keys of rows that have lost values."""
         self.lost: set[str] = set()
         """Keys that an index has, of rows that cannot be read."""
+        self._pages: SQLitePages | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the file that were read so far."""
+        return self._pages.n_read * self._pages.page_size if self._pages is not None else 0
 
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Yield the name of the table and the row, complete; a row may come twice, as it was at two times."""
@@ -63,19 +72,31 @@ class Recovery:
             file = stack.enter_context(self._path.open("rb"))
             data = stack.enter_context(closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
             contents = data, log.read_bytes() if log.exists() else b""
-            pages = SQLitePages(*contents)
-            yield from self._rows(pages)
-            if pages.page_size != _USUAL_PAGE_SIZE:  # it may be what is damaged
-                yield from self._rows(SQLitePages(*contents, page_size=_USUAL_PAGE_SIZE))
+            attempts = [SQLitePages(*contents)]
+            if attempts[0].page_size != _USUAL_PAGE_SIZE:  # it may be what is damaged
+                attempts.append(SQLitePages(*contents, page_size=_USUAL_PAGE_SIZE))
+                attempts.sort(key=self._n_whole, reverse=True)
+            for pages in attempts:
+                yield from self._rows(pages)
+
+    def _n_whole(self, pages: SQLitePages) -> int:
+        """Return how many of the first records are whole rows."""
+        whole = 0
+        for record in pages.rows(_SAMPLE_BYTES // pages.page_size):
+            for layout in self._layouts.values():
+                if layout.at_least <= len(record) <= len(layout.columns) and (found := _row(record, layout)):
+                    whole += found[2]
+        return whole
 
     def _rows(self, pages: SQLitePages) -> Iterator[tuple[str, Row]]:
+        self._pages = pages
         for record in pages.rows():
             for name, layout in self._layouts.items():
                 if layout.at_least <= len(record) <= len(layout.columns) and (found := _row(record, layout)):
                     key, row, is_whole = found
-                    self.read[name].add(key)
-                    if not is_whole:
+                    if not is_whole and key not in self.read[name]:
                         self.damaged.add(key)
+                    self.read[name].add(key)
                     yield name, row
         for entry in pages.index_entries():
             if len(entry) == 2 and isinstance(entry[0], bytes) and _is_id(entry[0]):  # noqa: PLR2004

@@ -81,10 +81,14 @@ class SQLiteFile:
         found = self.path.parent.glob(f"{glob.escape(self.path.name)}{_RECOVERING}*")
         return sorted(path for path in found if not path.name.endswith(_LOGS))
 
+    def recovered_name(self, path: Path) -> str:
+        """Return the name that :meth:`mark_recovered` gives to one of the :meth:`damaged_files`."""
+        name, _, when = path.name.rpartition(_RECOVERING)
+        return f"{name}{_CORRUPT}{when}"
+
     def mark_recovered(self, path: Path) -> Path:
         """Rename one of the :meth:`damaged_files`, so that it is none any more, and return its new path."""
-        name, _, when = path.name.rpartition(_RECOVERING)
-        return self._rename(path, f"{name}{_CORRUPT}{when}")
+        return self._rename(path, self.recovered_name(path))
 
     def _rename(self, path: Path, name: str) -> Path:
         renamed = path.rename(path.with_name(name))

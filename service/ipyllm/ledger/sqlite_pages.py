@@ -22,6 +22,8 @@ _PAGE_SIZES: Final = (4096, 1024, 2048, 8192, 16384, 32768, 65536, 512)
 _INTERIOR_INDEX, _INTERIOR_TABLE, _LEAF_INDEX = 2, 5, 10
 _CELLS_AT: Final = {_INTERIOR_INDEX: 12, _LEAF_INDEX: 8}
 _INTEGER_BYTES: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
+_LEAST_CELL: Final = 4
+"""Bytes of a cell; SQLite makes none that are smaller."""
 _REAL, _ZERO, _ONE, _BLOB = 7, 8, 9, 12
 
 
@@ -44,6 +46,8 @@ class SQLitePages:
         self._data = data
         self._newer = _pages_in_log(log, self.page_size)
         self.n_pages = max(-(-len(data) // self.page_size), *self._newer, 0)
+        self.n_read = 0
+        """Pages whose rows were read."""
         self._free = self._free_pages()
 
     def page(self, number: int) -> bytes:
@@ -51,13 +55,13 @@ class SQLitePages:
         start = (number - 1) * self.page_size
         return self._newer.get(number) or self._data[start : start + self.page_size]
 
-    def rows(self) -> Iterator[Record]:
-        """Yield the records of all tables, wherever they stand."""
-        for number in range(1, self.n_pages + 1):
+    def rows(self, n_pages: int | None = None) -> Iterator[Record]:
+        """Yield the records of all tables, wherever they stand; or those in the first pages."""
+        for number in range(1, min(n_pages or self.n_pages, self.n_pages) + 1):
             page, start = self.page(number), 100 if number == 1 else 0
-            # Any other type than these three was a leaf's before it was damaged, or gives no record that fits.
-            if number not in self._free and page[start : start + 1] not in (b"\2", b"\5", b"\n"):
+            if number not in self._free and _is_leaf(page, start):
                 yield from self._records(page, start, start + 8, has_row_id=True)
+            self.n_read = number
 
     def index_entries(self) -> Iterator[Record]:
         """Yield the entries of all indexes: the indexed values, and the row's number."""
@@ -134,6 +138,21 @@ def _pages_in_log(log: bytes, page_size: int) -> Mapping[int, bytes]:
     return committed
 
 
+def _is_leaf(page: bytes, start: int) -> bool:
+    """Return whether a page is a table's leaf, or was one before its type was damaged."""
+    kind = page[start : start + 1]
+    if kind in (b"\2", b"\5", b"\n", b"\r"):
+        return kind == b"\r"
+    # Of a long text's pages, which have no type, all places would be tried as records.
+    n_cells = int.from_bytes(page[start + 3 : start + 5], "big")
+    cells_at = start + 8
+    end = cells_at + 2 * n_cells
+    if not n_cells or end + _LEAST_CELL * n_cells > len(page):
+        return False
+    cells = struct.unpack(f">{n_cells}H", page[cells_at:end])
+    return bool(sum(end <= cell < len(page) for cell in cells) * 2 > n_cells)
+
+
 def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return the number at ``at`` in SQLite's variable-length form, and where it ends."""
     value = 0
@@ -149,10 +168,12 @@ def _types(record: bytes, length: int) -> list[int] | None:
     """Return the types of a record's values, which it begins with; None if their lengths do not make its own."""
     header_length, at = _varint(record, 0)
     types = []
-    while at < header_length:
+    end = header_length
+    while at < header_length and end <= length:
         kind, at = _varint(record, at)
         types.append(kind)
-    return types if at == header_length and header_length + sum(map(_length, types)) == length else None
+        end += _length(kind)
+    return types if at == header_length and end == length else None
 
 
 def _values(payload: bytes, types: Sequence[int]) -> Record:

@@ -53,6 +53,11 @@ class StoreHandle:
             return self._store
 
     @property
+    def is_recovering(self) -> bool:
+        """Whether rows of a damaged file are still being recovered, as of the last read."""
+        return self._store is not None and self._store.is_recovering
+
+    @property
     def path(self) -> Path | None:
         """Path of the SQLite file; None for a database in memory or of another kind. Does not open the store."""
         scheme, _, path = self._target.rpartition("://")

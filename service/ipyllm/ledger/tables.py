@@ -27,6 +27,7 @@ __all__ = [
     "claims",
     "migrate",
     "participants",
+    "recoveries",
     "reservations",
     "spending",
     "tables",
@@ -127,13 +128,28 @@ claims: Final = sa.Table(
 )
 """Trials that participants ask, or have asked, by experiment."""
 
+recoveries: Final = sa.Table(
+    "recoveries",
+    _metadata,
+    sa.Column("damaged_file", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("read_bytes", sa.BigInteger, nullable=False),
+    sa.Column("calls", sa.BigInteger, nullable=False),
+    sa.Column("votes", sa.BigInteger, nullable=False),
+    sa.Column("summary", sa.Text),
+    *(sa.Column(name, _TYPES[kind]) for name, kind in PRIVATE.items()),
+)
+"""Large damaged files and how far their rows are recovered, in SQLite: see :mod:`ipyllm.ledger.recovery_record`."""
+
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
 
 def _statements(version: int, dialect: str) -> tuple[str, ...]:
-    """Return the statements that both databases share, then those of one."""
+    """Return the statements that both databases share, then those of one; a version may have only some of them."""
     folder = Path(__file__).with_name("migrations")
-    scripts = [folder / f"{version}.sql", *folder.glob(f"{version}.{dialect}.sql")]
+    scripts = [*folder.glob(f"{version}.sql"), *folder.glob(f"{version}.{dialect}.sql")]
     return tuple(part for script in scripts for part in script.read_text(encoding="utf-8").split(";\n") if part)
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,13 +25,19 @@ from ipyllm.ledger.columns import TABLES
 from ipyllm.ledger.ids import new_id
 from ipyllm.ledger.packed import unpack
 from ipyllm.ledger.sanitize import sanitize
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ipyllm.ledger.columns import Kind, Row, Table
+    import sqlalchemy as sa
 
-__all__ = ["UnwrittenRows", "read_rows"]
+    from ipyllm.ledger.columns import Kind, Row, Table
+    from ipyllm.ledger.upserts import Upserts
+
+__all__ = ["UnwrittenRows", "read_rows", "take_in_unwritten_rows"]
+
+_log = logging.getLogger("ipyllm.ledger")
 
 _TABLES: Final = {table.name: table for table in TABLES}
 
@@ -120,3 +128,32 @@ def _read_line(line: bytes) -> tuple[Table, Row] | None:
         return None
     row = sanitize(row, columns=table.writable)
     return (table, row) if isinstance(row.get(table.key), str) and len(row) > 1 else None
+
+
+def take_in_unwritten_rows(
+    engine: sa.Engine,
+    begin: Callable[[sa.Connection], None],
+    unwritten: UnwrittenRows,
+    upserts: Upserts,
+    now: datetime,
+    say: Callable[[str], None],
+) -> None:
+    """Write to the ledger the rows that earlier processes kept in files, and delete these."""
+    for path in unwritten.files():
+        try:
+            entries = list(read_rows(path))
+        except OSError as exc:
+            _log.warning("%s cannot be read (%s).", path, exc.strerror)
+            continue
+        found = [entry for entry in entries if entry is not None]
+        with engine.connect() as connection:
+            begin(connection)
+            for table in TABLES:
+                upserts.execute(connection, [row for of, row in found if of is table], table, now)
+            connection.commit()
+        n_damaged = len(entries) - len(found)
+        kept = path.with_name(f"{path.name}.corrupt") if n_damaged else path
+        with suppress(FileNotFoundError):  # another process was faster
+            path.rename(kept) if n_damaged else path.unlink()
+        damaged = f"; {count(n_damaged, 'row')} could not be read and stayed there" if n_damaged else ""
+        say(f"now has {count(len(found), 'row')} that an earlier process kept in {kept.name}{damaged}.")

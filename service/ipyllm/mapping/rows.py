@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -67,6 +68,6 @@ def _from_series(library: Library, name: Any, values: list[Any], index: Any) -> 
 def _names(columns: Iterable[Any]) -> tuple[str, ...]:
     names = tuple(map(str, columns))
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise bad_request(f"Several columns are named {twice!r}: rename them, so that a template can tell them apart.")
     return names

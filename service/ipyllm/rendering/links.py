@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, cast
-from urllib.parse import urlsplit
 
+from ipyllm.rendering.link_hosts import shown_host, web_host
 from ipyllm.rendering.sanitize_answer import is_raster_image
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def links_rule(state: StateCore) -> None:
     """Rewrite the inline tokens of the text; a core rule of markdown-it."""
     for token in state.tokens:
         children = token.children
-        if children and any(child.type == "image" or "://" in child.content for child in children):
+        if children and any(child.type in {"image", "link_open"} or "://" in child.content for child in children):
             token.children = list(_rewrite(children, state.md))
 
 
@@ -65,9 +65,15 @@ def bounded_rule(name: str) -> Callable[[StateInline, bool], bool]:
 
 
 def _rewrite(tokens: list[Token], md: MarkdownIt) -> Iterator[Token]:
-    inside_link = 0
+    inside_link, target, label = 0, "", ""
     for token in tokens:
         inside_link += token.nesting if token.type in {"link_open", "link_close"} else 0
+        if token.type == "link_open":
+            target, label = str(token.attrs.get("href", "")), ""
+        elif token.type == "link_close":
+            yield from _where(label, target)
+        elif inside_link:
+            label += token.content
         if token.type == "image":
             yield from _image(token, md, inside_link=inside_link > 0)
         elif token.type == "text" and not inside_link and "://" in token.content:
@@ -83,7 +89,7 @@ def _image(token: Token, md: MarkdownIt, *, inside_link: bool) -> Iterator[Token
         return
     renderer = cast("RendererHTML", md.renderer)
     alt = renderer.renderInlineAsText(token.children or [], md.options, {}).translate(_BIDI)
-    host = _host(source)
+    host = web_host(source)
     label = " ".join(part for part in ("🖼", alt, f"({host})" if host else "") if part)
     if host and not inside_link:  # HTML has no nested links; a badge keeps the outer one
         yield from _link(source, label)
@@ -96,7 +102,7 @@ def _linkify(text: str, md: MarkdownIt) -> Iterator[Token]:
     for match in _BARE.finditer(text):
         address = _without_punctuation(match[0])
         target = md.normalizeLink(address)
-        if not _host(target) or not md.validateLink(target):
+        if not web_host(target) or not md.validateLink(target):
             continue
         if match.start() > done:
             yield _text(text[done : match.start()])
@@ -117,21 +123,19 @@ def _without_punctuation(address: str) -> str:
     return address
 
 
-def _host(address: str) -> str:
-    """Return the host of a web address, or an empty string."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return ""
-    return (parts.hostname or "") if parts.scheme in {"http", "https"} else ""
-
-
 def _link(target: str, label: str) -> Iterator[Token]:
     from markdown_it.token import Token
 
     yield Token("link_open", "a", 1, attrs={"href": target})
     yield _text(label)
+    yield from _where(label, target)
     yield Token("link_close", "a", -1)
+
+
+def _where(label: str, target: str) -> Iterator[Token]:
+    """Yield where a link goes, if its text says something else."""
+    if host := shown_host(label, target):
+        yield _text(f" ({host})")
 
 
 def _text(content: str) -> Token:

@@ -10,9 +10,10 @@ from ipyllm.services.destination import check_destination
 from ipyllm.services.profiles.refusal import how_to_give_a_key
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.settings_models import variable_value
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import is_worth_masking, remember_secret
 from ipyllm.text.secrets import as_secret, value_of
-from ipyllm.transport.address import Address, canonical, is_in_domain, is_url, normalized, without_password
+from ipyllm.transport.address import Address, canonical, has_user, is_in_domain, is_url, normalized, without_password
 from ipyllm.transport.certificates import authority_sources
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["AddressAndKey"]
 
 _weak_key_was_noted = False
+
+_SHOWN = 100
+"""Characters of a wrong address."""
 
 
 class AddressAndKey(ABC):
@@ -90,7 +94,13 @@ class AddressAndKey(ABC):
             return None
         self._key_was_looked_at = True
         base_url, key = self._base_url_if_known(), as_secret(self.api_key())
-        if not key or base_url is None or Address(base_url).is_loopback or is_worth_masking(value_of(key)):
+        if (
+            not key
+            or base_url is None
+            or not is_url(base_url)
+            or Address(base_url).is_loopback
+            or is_worth_masking(value_of(key))
+        ):
             return None
         _weak_key_was_noted = True
         return (
@@ -125,8 +135,14 @@ class AddressAndKey(ABC):
         remember_secret(key)
         if not is_url(base_url):
             raise bad_request(
-                f"The address of {self.title} is not a URL: {without_password(base_url)!r}; "
+                f"The address of {self.title} is not a URL: {shorten(without_password(base_url), _SHOWN)!r}; "
                 "it should look like http://host:8000/v1.",
+                model=self.full_name,
+            )
+        if has_user(base_url):
+            raise bad_request(
+                f"The address of {self.title} has a user name or a password in it, and a request has only one key: "
+                "leave it out of the address, and give it as api_key=… or default_headers=….",
                 model=self.full_name,
             )
         if not _can_be_sent(key):

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from ipyllm.transport.certificates import AuthoritySource
 
-__all__ = ["Address", "canonical", "is_in_domain", "is_url", "normalized", "with_path", "without_password"]
+__all__ = ["Address", "canonical", "has_user", "is_in_domain", "is_url", "normalized", "with_path", "without_password"]
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_LONGEST_HOST = 253
+_NOT_IN_HOSTS = frozenset("%<>\\^`{|}\"'!$&()*+,;=~")
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -116,9 +118,26 @@ def is_url(text: str) -> bool:
     """Whether ``text`` is a valid HTTP(S) address of a server."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # the port is not a number
+        is_right = parts.scheme in {"http", "https"} and (parts.port is None or parts.port > 0)
+        return is_right and not any(map(_is_blank, text)) and _is_host(parts.hostname or "")
+    except ValueError:  # the port is not a number, the host's brackets are not closed, or no such host can be
         return False
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or not character.isprintable()
+
+
+def _is_host(name: str) -> bool:
+    if ":" in name:  # `urlsplit` has checked it
+        return True
+    return bool(name) and len(name.encode("idna")) <= _LONGEST_HOST and not _NOT_IN_HOSTS.intersection(name)
+
+
+@lru_cache(maxsize=256)
+def has_user(url: str) -> bool:
+    """Whether a URL has a user or a password in it."""
+    return "@" in urlsplit(url).netloc
 
 
 def without_password(url: str) -> str:

@@ -42,9 +42,9 @@ def row(number: int) -> dict[str, object]:
     }
 
 
-def make_ledger(path: Path) -> None:
+def make_ledger(path: Path, n_rows: int = N_ROWS) -> None:
     with Ledger(path) as ledger:
-        for number in range(N_ROWS):
+        for number in range(n_rows):
             ledger.put(row(number))
         assert ledger.flush(30)
         assert ledger.close(30)

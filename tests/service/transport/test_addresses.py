@@ -9,6 +9,7 @@ import pytest
 from ipyllm import LLMError, OpenAIService, create_llm_service, fallback, pool
 from ipyllm.registry.discovery import probe
 from ipyllm.services.ollama import base_url_of_host
+from ipyllm.transport.address import is_url
 from ipyllm.transport.base_url_hint import base_url_hint
 from tests import fakes
 from tests.fakes import answer, error, status
@@ -51,6 +52,44 @@ def test_the_query_is_part_of_no_host_and_of_no_row(fake):
 def test_an_address_with_a_query_has_no_password_or_query_in_a_message():
     with pytest.raises(LLMError, match=r"not a URL: 'ftp://host/v1'"):
         OpenAIService("m", base_url="ftp://user:pass@host/v1?key=1").chat("Hello")
+
+
+@pytest.mark.parametrize("user", ["user:pass", "user", ":pass", "user:p@ss", "us%20er:p%zz", "user:pä"])
+def test_an_address_with_a_user_is_refused_in_a_sentence_without_it(fake, user):
+    with pytest.raises(LLMError, match="has a user name or a password in it") as caught:
+        OpenAIService("m", base_url=fake.base_url.replace("//", f"//{user}@")).chat("Hello")
+    assert caught.value.category == "bad_request"
+    assert "pass@" not in str(caught.value)
+    assert not fake.requests
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "[::1",
+        "host:99999",
+        "host:0",
+        "ex\nample",
+        "ex ample",
+        "\u202eexample",
+        "a" * 300,
+        "x..y",
+        "%00",
+        "a\0b",
+        "a|b",
+        "",
+    ],
+)
+def test_an_address_that_no_server_can_have_is_refused_in_a_short_sentence(host):
+    with pytest.raises(LLMError, match="The address of OpenAI is not a URL: ") as caught:
+        OpenAIService("m", base_url=f"http://{host}/v1", api_key="k").chat("Hello")
+    assert caught.value.category == "bad_request"
+    assert len(str(caught.value)) < 250
+
+
+def test_a_host_may_have_letters_of_any_language_and_be_a_number():
+    for host in ("bücher.example", "例え.jp", "my_box", "10.0.0.1:8000", "[::1]:8000", "[fe80::1%25eth0]"):
+        assert is_url(f"http://{host}/v1"), host
 
 
 def test_the_address_of_a_resource_and_of_ollama_keep_their_query(monkeypatch):
