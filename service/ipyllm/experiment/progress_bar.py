@@ -64,8 +64,9 @@ def _bar(total: int, n_done: int, name: str) -> Iterator[Any]:
 
     # `display` is an argument of the notebook's bar, which has a `container`; a terminal's would refuse it.
     in_notebook = any(base.__name__ == "tqdm_notebook" for base in tqdm.__mro__)
-    hidden = {"display": False} if in_notebook else {}
-    with tqdm(total=total, initial=n_done, unit="call", dynamic_ncols=True, **hidden) as bar:
+    hidden: dict[str, Any] = {"display": False} if in_notebook else {}
+    made: Any = tqdm(total=total, initial=n_done, unit="call", dynamic_ncols=True, **hidden)
+    with made as bar:
         # Not as `desc`: in a notebook the bar shows that as HTML, but escapes a description that is set later.
         bar.set_description(shorten(name, _NAME_CHARS))
         shown = _show(bar) if in_notebook else None
@@ -77,9 +78,10 @@ def _bar(total: int, n_done: int, name: str) -> Iterator[Any]:
 
 
 def _show(bar: Any) -> Any:
-    from tqdm.notebook import display  # IPython's
+    import tqdm.notebook
 
-    handle = display(bar.container, display_id=True)
+    shell: Any = tqdm.notebook  # it has IPython's `display`, which this layer does not import
+    handle = shell.display(bar.container, display_id=True)
     bar.displayed = True
     return handle
 
