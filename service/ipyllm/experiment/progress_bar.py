@@ -35,7 +35,8 @@ def watch(run: Run | RemoteRun, *, name: str, n_done: int, show: bool, earlier: 
     After an interrupt nothing more is sent, and calls in flight have five seconds to end; a second interrupt cancels
     them at once. Then KeyboardInterrupt is raised.
     """
-    with _bar(run.progress, name, n_done) if show else _no_bar() as bar:
+    total = n_done + run.progress.to_do
+    with _bar(total, n_done, name) if show else _no_bar() as bar:
         try:
             _wait(run, bar, n_done, earlier)
         except KeyboardInterrupt:
@@ -53,25 +54,36 @@ def watch(run: Run | RemoteRun, *, name: str, n_done: int, show: bool, earlier: 
 
 def show_done(*, name: str, total: int, earlier: str) -> None:
     """Show the bar of a run that has nothing to do."""
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, initial=total, unit="call", dynamic_ncols=True) as bar:
-        _describe(bar, name)
+    with _bar(total, total, name) as bar:
         bar.set_postfix(_earlier(earlier))
 
 
-def _describe(bar: Any, name: str) -> None:
-    # Not as `desc`: in a notebook the bar shows that as HTML, but escapes a description that is set later.
-    bar.set_description(shorten(name, _NAME_CHARS))
-
-
 @contextmanager
-def _bar(progress: RunProgress, name: str, n_done: int) -> Iterator[Any]:
+def _bar(total: int, n_done: int, name: str) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
-    with tqdm(total=n_done + progress.to_do, initial=n_done, unit="call", dynamic_ncols=True) as bar:
-        _describe(bar, name)
-        yield bar
+    # `display` is an argument of the notebook's bar, which has a `container`; a terminal's would refuse it.
+    in_notebook = any(base.__name__ == "tqdm_notebook" for base in tqdm.__mro__)
+    hidden: dict[str, Any] = {"display": False} if in_notebook else {}
+    made: Any = tqdm(total=total, initial=n_done, unit="call", dynamic_ncols=True, **hidden)
+    with made as bar:
+        # Not as `desc`: in a notebook the bar shows that as HTML, but escapes a description that is set later.
+        bar.set_description(shorten(name, _NAME_CHARS))
+        shown = _show(bar) if in_notebook else None
+        try:
+            yield bar
+        finally:
+            if shown is not None:
+                shown.update(bar.container)  # a saved notebook shows the text of this output without its kernel
+
+
+def _show(bar: Any) -> Any:
+    import tqdm.notebook
+
+    shell: Any = tqdm.notebook  # it has IPython's `display`, which this layer does not import
+    handle = shell.display(bar.container, display_id=True)
+    bar.displayed = True
+    return handle
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from pydantic import SecretStr
 
@@ -131,6 +132,19 @@ class OpenAICompatibleProvider(Pricing):
     def params(self) -> Mapping[str, Any]:
         """Default parameters of every call."""
         return self.defaults.params
+
+    def with_params(self, params: Mapping[str, Any]) -> Self:
+        """Return this service with further default parameters, which come before its own.
+
+        Raises
+        ------
+        LLMError
+            A parameter is invalid.
+        """
+        other = object.__new__(type(self))
+        vars(other).update(vars(self))  # `copy` leaves out the key, as pickle does
+        other.defaults = self.options(params).with_defaults(self.defaults)
+        return other
 
     def identity(self) -> list[Any]:
         """Return what tells this service's answers from another's, but for options: plain values, without keys.

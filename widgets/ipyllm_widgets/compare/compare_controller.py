@@ -288,8 +288,8 @@ class CompareController(Controller):
         settings = self.settings
         return {
             "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
-            "models": self._available,
-            "efforts": common_efforts(arm.model for arm in settings.arms),
+            "models": [*settings.services, *(name for name in self._available if name not in settings.services)],
+            "efforts": common_efforts(settings.full_names),
             "params": settings.params,
             "system": settings.system,
             "blind": settings.blind,

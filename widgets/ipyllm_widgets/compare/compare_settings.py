@@ -25,9 +25,12 @@ class ArmSettings:
     model: str
     params: Mapping[str, Any] = field(default_factory=dict)
 
-    def service(self, shared: Mapping[str, Any]) -> BaseLLMService:
-        """Create the service; its own parameters override the shared ones."""
-        return create_llm_service(self.model, **{**shared, **self.params})
+    def service(self, shared: Mapping[str, Any], services: Mapping[str, BaseLLMService]) -> BaseLLMService:
+        """Create the service, or take that of ``services``; its own parameters override the shared ones."""
+        params = {**shared, **self.params}
+        if (given := services.get(self.model)) is not None:
+            return given.with_params(params)
+        return create_llm_service(self.model, **params)
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class CompareSettings:
     system: str = ""
     blind: bool = False
     multi_turn: bool = False
+    services: Mapping[str, BaseLLMService] = field(default_factory=dict, repr=False)
+    """Those that the widget was given, by their names in the widget."""
 
     @property
     def names(self) -> list[str]:
@@ -58,7 +63,12 @@ class CompareSettings:
 
     def service(self, name: str) -> BaseLLMService:
         """Create the service of the compared model with this name."""
-        return self.arms[self.names.index(name)].service(self.params)
+        return self.arms[self.names.index(name)].service(self.params, self.services)
+
+    @property
+    def full_names(self) -> list[str]:
+        """Return the full names of the compared models."""
+        return [self.services[arm.model].full_name if arm.model in self.services else arm.model for arm in self.arms]
 
     def with_changes(self, changes: Mapping[str, Any]) -> CompareSettings:
         """Return these settings with ``changes``.
@@ -70,11 +80,12 @@ class CompareSettings:
         """
         arms = _validate_arms(changes["arms"]) if "arms" in changes else self.arms
         params = validate_params(changes["params"]) if "params" in changes else self.params
+        services = changes.get("services", self.services)
         for arm in arms:
-            arm.service(params)
+            arm.service(params, services)
         system, blind = changes.get("system", self.system), changes.get("blind", self.blind)
         multi_turn = changes.get("multi_turn", self.multi_turn)
-        return CompareSettings(arms, dict(params), str(system or ""), bool(blind), bool(multi_turn))
+        return CompareSettings(arms, dict(params), str(system or ""), bool(blind), bool(multi_turn), services)
 
 
 def _validate_arms(given: Iterable[Any]) -> list[ArmSettings]:

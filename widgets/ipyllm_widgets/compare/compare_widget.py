@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import bad_request
 from ipyllm_widgets import modules
-from ipyllm_widgets.available_models import validate_model_names
 from ipyllm_widgets.compare.compare_controller import CompareController
 from ipyllm_widgets.compare.compare_settings import ArmSettings, CompareSettings
 from ipyllm_widgets.compare.vote_ranking import ranking_of_votes
+from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.comparison.comparison import Comparison
+    from ipyllm.services.base import BaseLLMService
 
 __all__ = ["CompareWidget"]
 
@@ -27,8 +28,9 @@ class CompareWidget(LiveWidget):
 
     Parameters
     ----------
-    models : sequence of str
-        Two or more models: ``service/model`` or aliases. The same model may be given twice with different ``each``.
+    models : sequence of str or BaseLLMService
+        Two or more models: ``service/model``, aliases or services, whose keys stay in the kernel. The same model may be
+        given twice with different ``each``.
     blind : bool
         Shuffle the answers, and hide the models' names until a vote was cast.
     multi_turn : bool
@@ -69,7 +71,7 @@ class CompareWidget(LiveWidget):
 
     def __init__(
         self,
-        models: Sequence[str] = (),
+        models: Sequence[str | BaseLLMService] = (),
         *,
         blind: bool = False,
         multi_turn: bool = False,
@@ -77,14 +79,21 @@ class CompareWidget(LiveWidget):
         each: Sequence[Mapping[str, Any]] = (),
         **params: Any,
     ) -> None:
-        names = validate_model_names(models)
+        names, services = name_models(models)
         own = list(each) or [{}] * len(names)
         if len(own) != len(names):
             raise bad_request(f"each has parameters for {len(own)} models, but there are {len(names)}.")
         # Everything that may raise comes before `super().__init__()`, which makes the page show the widget.
         arms = [{"model": name, "params": given} for name, given in zip(names, own, strict=True)]
         self._initial_settings = CompareSettings([]).with_changes(
-            {"arms": arms, "params": params, "system": system, "blind": blind, "multi_turn": multi_turn}
+            {
+                "arms": arms,
+                "params": params,
+                "system": system,
+                "blind": blind,
+                "multi_turn": multi_turn,
+                "services": services,
+            }
         )
         super().__init__()
 
@@ -96,14 +105,16 @@ class CompareWidget(LiveWidget):
 
     @property
     def models(self) -> list[str]:
-        """Models of the next prompt."""
+        """Names of the models of the next prompt; services may be set too."""
         return [arm.model for arm in self._controller.settings.arms]
 
     @models.setter
-    def models(self, names: Sequence[str]) -> None:
-        known = {arm.model: arm for arm in self._controller.settings.arms}
-        arms = [known.get(name, ArmSettings(name)) for name in validate_model_names(names)]
-        self._controller.set(arms=[{"model": arm.model, "params": arm.params} for arm in arms])
+    def models(self, models: Sequence[str | BaseLLMService]) -> None:
+        settings = self._controller.settings
+        names, services = name_models(models, settings.services)
+        known = {arm.model: arm for arm in settings.arms}
+        arms = [known.get(name, ArmSettings(name)) for name in names]
+        self._controller.set(arms=[{"model": arm.model, "params": arm.params} for arm in arms], services=services)
 
     @property
     def blind(self) -> bool:
