@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from benchmarks.large_ledger import fill
 from benchmarks.report import Claim, median
 
 _ROWS = 1_000_000
@@ -115,78 +114,6 @@ def _run(code: str, *arguments: object) -> object:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def _fill(path: Path, rows: int) -> None:
-    """Write ``rows`` calls of eight kernels into a new ledger, in the order in which they ended, as in real use."""
-    from ipyllm.ledger import Ledger
-    from ipyllm.ledger.columns import CALLS
-
-    with Ledger(path) as ledger:
-        ledger.put({"call_id": "first", "status": "ok"})
-        assert ledger.flush(60)
-    rng, start = random.Random(1), datetime(2026, 1, 1, tzinfo=UTC)
-    words = ["the", "model", "answers", "questions", "about", "sea", "and", "keeper", "of", "light"]
-    names = (*CALLS.columns, *CALLS.private)
-
-    def row(number: int) -> tuple[object, ...]:
-        ok, output = rng.random() > 0.03, rng.randint(5, 400)
-        ttft, total = rng.uniform(0.05, 2), rng.uniform(2, 9)
-        known = {
-            "call_id": f"01KAV{number:021}",
-            # Concurrent calls end in another order than they start.
-            "started_at": f"{start + timedelta(seconds=number - total):%Y-%m-%d %H:%M:%S.%f}",
-            "kernel_id": f"kernel-{number % 8}",
-            "origin": "experiment",
-            "service": "openai",
-            "model": f"openai/model-{number % 4}",
-            "response_model": f"model-{number % 4}-2026",
-            "endpoint": "127.0.0.1:8000",
-            "params": json.dumps({"temperature": number % 2, "max_tokens": 200}),
-            "tags": json.dumps({"route": "lab"} if number % 3 else {}),
-            "experiment": f"e{number // 100_000}",
-            "arm": f"arm-{number % 8}",
-            "prompt_id": f"p{number // 8 % 1000}",
-            "repeat": number // 8000 % 10,
-            "warmup": 0,
-            "status": "ok" if ok else "error",
-            "finish_reason": "stop" if ok else None,
-            "error_category": None if ok else "timeout",
-            "error_message": None if ok else "The server took too long.",
-            "cold": 0,
-            "cache_hit": 0,
-            "attempts": 1,
-            "queue_s": rng.random() / 100,
-            "total_s": total,
-            "retry_wait_s": 0.0,
-            "client_lag_s": rng.random() / 1000,
-            "prompt": " ".join(rng.choices(words, k=20)),
-        }
-        if ok:
-            measured = ("ttft_s", "ttfo_s"), ("e2e_s", "stream_end_s")
-            known |= dict.fromkeys(measured[0], ttft) | dict.fromkeys(measured[1], total)
-            known |= {
-                "tpot_s": (total - ttft) / output,
-                "output_tps": output / (total - ttft),
-                "max_gap_s": rng.random(),
-                "n_chunks": output,
-                "input_tokens": rng.randint(20, 500),
-                "cached_tokens": 0,
-                "output_tokens": output,
-                "usage_source": "server",
-                "cost_usd": rng.random() / 1000,
-                "price_source": "genai-prices 0.2.3",
-                "response": " ".join(rng.choices(words, k=40)),
-            }
-        return tuple(known.get(name) for name in names)
-
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
-        connection.execute("DELETE FROM calls")
-        connection.executemany(
-            f"INSERT INTO calls ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", map(row, range(rows))
-        )
-        connection.execute("COMMIT")
-
-
 def _eight_processes(path: Path) -> tuple[int, int, float]:
     """Return the number of missing rows, of processes that met a lock, and the seconds taken."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -216,7 +143,7 @@ def measure() -> list[Claim]:
         put = median(_run(_TIME_PUTS, folder / f"put-{attempt}.sqlite") for attempt in range(3))
         lost, locked, took = _eight_processes(folder / "many.sqlite")
         large = folder / "large.sqlite"
-        _fill(large, rows)
+        fill(large, rows)
         our_runs, read_sql_runs = [], []
         for _ in range(2):  # alternating; of two runs the faster counts, which was disturbed less
             our_runs.append(_run(_OURS + _MEASURE_READ, large, rows))
@@ -225,7 +152,7 @@ def measure() -> list[Claim]:
         smallest = folder / "smallest.sqlite"
         from ipyllm.ledger import arrow_read
 
-        _fill(smallest, arrow_read.MIN_ROWS)
+        fill(smallest, arrow_read.MIN_ROWS)
         smallest_s = [
             min(_run(reader + _MEASURE_READ, smallest, arrow_read.MIN_ROWS)["s"] for _ in range(3))
             for reader in (_OURS, _ROW_BY_ROW)

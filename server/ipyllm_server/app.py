@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Int, List, Unicode
+from traitlets import Float, Int, List, Unicode
 
 from ipyllm_server.base_handler import UnknownRoute
 from ipyllm_server.chat_handler import ChatHandler
+from ipyllm_server.conversation_handlers import ConversationHandler, ConversationsHandler
 from ipyllm_server.info_handlers import HealthHandler, ModelsHandler
 from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler
 from ipyllm_server.running_calls import RunningCalls
 from ipyllm_server.shared_state import STATE, SharedState
+from ipyllm_server.usage_handler import UsageHandler
+from ipyllm_server.user_conversations import UserConversations
+from ipyllm_server.user_limits import Limits, UserLimits
 
 __all__ = ["ChatServer"]
 
@@ -32,11 +36,33 @@ class ChatServer(ExtensionApp):
         Unicode(), help="Names of the models that users may ask, the default first. Empty: all that are configured."
     ).tag(config=True)
     max_body_bytes = Int(10_000_000, min=1, help="Largest body of a request, in bytes.").tag(config=True)
+    requests_per_minute = Int(120, min=1, help="Questions that a user may ask in a minute.").tag(config=True)
+    calls_per_user = Int(16, min=1, help="Calls of a user at a time.").tag(config=True)
+    sockets_per_user = Int(32, min=1, help="Open sockets of a user at a time.").tag(config=True)
+    usd_per_user_and_day = Float(
+        None, allow_none=True, help="Dollars that a user may spend in a day of UTC; None: no limit."
+    ).tag(config=True)
+    shutdown_grace_s = Float(
+        10.0, min=0, help="Seconds that calls may go on when the server is stopped, before they are cancelled."
+    ).tag(config=True)
 
     def initialize_settings(self) -> None:
         """Create what all handlers share."""
-        self.calls = RunningCalls(self.models)
-        self.settings[STATE] = SharedState(self.calls, tuple(self.models), self.max_body_bytes)
+        # Jupyter goes on with the defaults where an option is wrong: a limit would not hold. This raises, so that there
+        # is no chat instead.
+        assert self.serverapp is not None
+        self.update_config(self.serverapp.config)
+        limits = UserLimits(
+            Limits(self.requests_per_minute, self.calls_per_user, self.sockets_per_user, self.usd_per_user_and_day)
+        )
+        self.calls = RunningCalls(limits, self.models)
+        self.settings[STATE] = SharedState(
+            self.calls, UserConversations(), limits, tuple(self.models), self.max_body_bytes
+        )
+
+    async def stop_extension(self) -> None:
+        """Let calls end, or cancel them, before the server stops."""
+        await self.calls.drain(self.shutdown_grace_s)
 
     @staticmethod
     def routes() -> list[tuple[str, Any]]:
@@ -45,6 +71,9 @@ class ChatServer(ExtensionApp):
             (r"/ipyllm/api/health", HealthHandler),
             (r"/ipyllm/api/models", ModelsHandler),
             (r"/ipyllm/api/chat", ChatHandler),
+            (r"/ipyllm/api/conversations", ConversationsHandler),
+            (r"/ipyllm/api/conversations/([^/]+)", ConversationHandler),
+            (r"/ipyllm/api/usage", UsageHandler),
             (r"/ipyllm/v1/models(?:/(.+))?", OpenAIModelsHandler),
             (r"/ipyllm/v1/chat/completions", CompletionsHandler),
             (r"/ipyllm/.*", UnknownRoute),

@@ -13,6 +13,7 @@ from tornado import web
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
+from ipyllm_server.access_log import log_request
 from ipyllm_server.asker import asker
 from ipyllm_server.refusals import Refusal, error_body, of_error
 from ipyllm_server.shared_state import STATE
@@ -58,10 +59,12 @@ class ApiHandler(ExtensionHandlerMixin, APIHandler):
         """Name of the user who asks."""
         return asker(self)
 
+    _received = bytearray()
+    _is_too_large = False
+
     async def prepare(self) -> None:  # type: ignore[override] # as in its base class
         """Find out who asks; refuse a body that says to be too large before it is sent."""
         self._received = bytearray()
-        self._is_too_large = False
         await super().prepare()
         length = self.request.headers.get("Content-Length", "0")
         if self.current_user is not None and length.isdigit() and int(length) > self.state.max_body_bytes:
@@ -106,6 +109,10 @@ class ApiHandler(ExtensionHandlerMixin, APIHandler):
             said = error.log_message if isinstance(error, web.HTTPError) and status_code < _OWN_FAILURE else None
             message, code = said or self._reason, _CODES.get(status_code, "error")
         self.finish(json.dumps(error_body(self.get_status(), message, code)))
+
+    def on_finish(self) -> None:
+        """Write the line of the access log."""
+        log_request(self, None if self.current_user is None else self.user, received=len(self._received))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as its base class
         """Log our own failures without a traceback, whose lines may hold content or keys."""

@@ -55,8 +55,10 @@ class ChatBody(ModelParameters):
         The question.
     messages : list of dict or None
         A conversation in OpenAI's shape, instead.
+    conversation : str or None
+        Name of a conversation of the user: the ``message`` is asked in it, and kept with its answer.
     system : str or None
-        System message.
+        System message; that of the conversation from now on.
     stream : bool
         Whether the answer comes as server-sent events.
     tags : dict
@@ -68,6 +70,7 @@ class ChatBody(ModelParameters):
     model: Name | None = None
     message: str | None = None
     messages: list[dict[str, Any]] | None = None
+    conversation: Name | None = None
     system: str | None = None
     stream: bool = False
     tags: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
@@ -77,6 +80,10 @@ class ChatBody(ModelParameters):
     def _has_one_question(self) -> ChatBody:
         if (self.message is None) == (self.messages is None):
             raise ValueError("Give either 'message', a text, or 'messages', a list of messages.")
+        if self.conversation is not None and self.message is None:
+            raise ValueError(
+                "In a 'conversation' a 'message' is asked: 'messages' would be a conversation of their own."
+            )
         return self
 
     @property

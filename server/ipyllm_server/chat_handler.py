@@ -14,8 +14,12 @@ from ipyllm_server.json_body import read_body
 from ipyllm_server.refusals import error_body, refusal_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipyllm.response import ChatResponse
     from ipyllm_server.answer_reader import Piece
     from ipyllm_server.running_calls import RunningCall
+    from ipyllm_server.user_conversations import Conversation
 
 __all__ = ["AskingHandler", "ChatHandler"]
 
@@ -34,6 +38,7 @@ class AskingHandler(ApiHandler):
         """Count the call no longer, however the request ended."""
         if self._running is not None:
             self._running.close()
+        super().on_finish()
 
 
 class ChatHandler(AskingHandler):
@@ -43,33 +48,56 @@ class ChatHandler(AskingHandler):
     async def post(self) -> None:
         """Answer a question."""
         body = read_body(self.body, ChatBody)
-        self._running = running = self.state.calls.start(
+        if body.conversation is None:
+            await self._answer(body, None)
+            return
+        conversation = await self.state.conversations.get(self.user, body.conversation)
+        with conversation:
+            await self._answer(body, conversation)
+
+    async def _answer(self, body: ChatBody, conversation: Conversation | None) -> None:
+        if conversation is not None and body.system is not None:
+            conversation.history.set_system(body.system)
+        self._running = running = await self.state.calls.start(
             self.user,
             body.model,
             body.prompt,
+            history=None if conversation is None else conversation.history,
+            conversation=body.conversation,
             system=body.system,
             tags=body.tags,
             max_cost_usd=body.max_cost_usd,
             **body.params(),
         )
-        if body.stream:
-            await self._stream(running)
-        else:
-            self.send(answer_json(await running.response()))
 
-    async def _stream(self, running: RunningCall) -> None:
+        def keep(response: ChatResponse) -> None:
+            if conversation is not None:
+                conversation.add([{"role": "user", "content": body.message}], response)
+                conversation.save()
+
+        if body.stream:
+            await self._stream(running, body.conversation, keep)
+        else:
+            response = await running.response()
+            keep(response)
+            self.send({**answer_json(response, body.conversation), "note": running.note})
+
+    async def _stream(
+        self, running: RunningCall, conversation: str | None, keep: Callable[[ChatResponse], None]
+    ) -> None:
         stream = EventStream(self)
         try:
             async for piece in running.pieces():
                 if piece.response is None:
                     await stream.send(piece_json(piece))
                     continue
+                keep(piece.response)
                 refusal = refusal_of(piece.response)
                 if refusal is not None and not stream.has_begun:
                     raise refusal
                 if refusal is not None:
                     await stream.send({"type": "error", **error_body(refusal.status, str(refusal), refusal.code)})
-                await stream.send({"type": "done", **answer_json(piece.response)})
+                await stream.send({"type": "done", **answer_json(piece.response, conversation), "note": running.note})
             stream.end()
         except StreamClosedError:
             running.close()

@@ -27,7 +27,9 @@ class HealthHandler(ApiHandler):
     def get(self) -> None:
         """Answer with the state of the server."""
         calls = self.state.calls
-        self.send({"status": "ok", "version": __version__, "running_calls": len(calls)})
+        self.send(
+            {"status": "closing" if calls.is_closing else "ok", "version": __version__, "running_calls": len(calls)}
+        )
 
 
 class ModelsHandler(ApiHandler):

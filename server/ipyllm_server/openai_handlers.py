@@ -48,7 +48,7 @@ class CompletionsHandler(AskingHandler):
     async def post(self) -> None:
         """Answer a conversation."""
         body = read_body(self.body, CompletionBody)
-        self._running = running = self.state.calls.start(
+        self._running = running = await self.state.calls.start(
             self.user, body.model, body.messages, tags=body.tags, **body.params()
         )
         shape = CompletionShape(body.model)

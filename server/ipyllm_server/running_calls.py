@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
@@ -11,40 +11,47 @@ from ipyllm.registry.models import create_llm_service, resolve
 from ipyllm.request import Provenance
 from ipyllm_server.answer_reader import AnswerReader
 from ipyllm_server.refusals import Refusal, of_error, refusal_of
+from ipyllm_server.user_limits import USER_TAG
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from ipyllm.request import ChatRequest
+    from ipyllm.conversations.history import ConversationHistory
     from ipyllm.response import ChatResponse
+    from ipyllm.services.base import BaseLLMService
     from ipyllm_server.answer_reader import Piece
+    from ipyllm_server.user_limits import UserLimits
 
 __all__ = ["RunningCall", "RunningCalls"]
 
-USER_TAG: Final = "user"
-"""Tag of a call in the ledger with the name of its user."""
-
 _LOOK_S: Final = 1.0
+_DRAIN_STEP_S: Final = 0.02
+_CANCEL_S: Final = 2.0
+_RESTART_S: Final = 5.0
 
 
 class RunningCall:
-    """One call for a user: its pieces as they arrive. Leaving the ``async with`` block early cancels it."""
+    """One call for a user: its pieces as they arrive.
 
-    def __init__(self, owner: RunningCalls, call: Call, reader: AnswerReader) -> None:
-        self._owner = owner
+    Attributes
+    ----------
+    call : Call
+        The call.
+    note : str or None
+        What was left out of the conversation to fit the model's context window.
+    """
+
+    def __init__(self, owner: RunningCalls, user: str, call: Call, reader: AnswerReader, note: str | None) -> None:
         self.call = call
+        self.user = user
+        self.note = note
         self.reader = reader
+        self._owner = owner
 
     @property
     def model(self) -> str:
         """Full name of the model."""
         return self.call.request.model
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Cancel the call if it is running, and count it no longer."""
@@ -71,16 +78,26 @@ class RunningCall:
 
 
 class RunningCalls:
-    """Starts calls and knows which of them run."""
+    """Starts calls and knows which of them run.
 
-    def __init__(self, models: Sequence[str] = ()) -> None:
+    Parameters
+    ----------
+    limits : UserLimits
+        What each user may ask.
+    models : sequence of str
+        The models that users may ask, the default first; empty: all that are configured.
+    """
+
+    def __init__(self, limits: UserLimits, models: Sequence[str] = ()) -> None:
+        self.limits = limits
         self.models = tuple(models)
+        self.is_closing = False
         self._running: set[RunningCall] = set()
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def start(
+    async def start(
         self,
         user: str,
         model: str | None,
@@ -88,6 +105,7 @@ class RunningCalls:
         *,
         tags: Mapping[str, str] | None = None,
         conversation: str | None = None,
+        history: ConversationHistory | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
         **options: Any,
     ) -> RunningCall:
@@ -105,6 +123,8 @@ class RunningCalls:
             Further tags.
         conversation : str, optional
             Name of the conversation, for the ledger.
+        history : ConversationHistory, optional
+            What was said before; as much of it is sent as fits the model's context window.
         tools : sequence of mapping
             Functions of the client in the protocol's shape: the model's calls of them are part of the answer.
         **options
@@ -115,25 +135,48 @@ class RunningCalls:
         Refusal
             The request is wrong, or the user may not make it.
         """
+        if self.is_closing:
+            raise Refusal(503, "The server is shutting down.", "shutting_down", retry_after_s=_RESTART_S)
+        account = await self.limits.admit(user)
         try:
             service = create_llm_service(self._allowed(model))
             provenance = Provenance(origin="server", conversation=conversation, tags={**(tags or {}), USER_TAG: user})
-            request: ChatRequest = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
+            note = None
+            if history is not None:
+                options["conversation_history"], note = _history(history, prompt, service, options)
+            request = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
             if tools:
                 request = service.resolve(request.with_params(tools=[*tools]))
             reader = AnswerReader()
-            call = Call(service, request, reader.put).start()
+            call = Call(service, request, reader.put, account=account).start()
         except LLMError as exc:
             raise of_error(exc) from None
-        running = RunningCall(self, call, reader)
+        running = RunningCall(self, user, call, reader, note)
         if not self._running:
             asyncio.get_running_loop().call_later(_LOOK_S, self._look)
         self._running.add(running)
+        self.limits.begin(user)
         return running
 
     def remove(self, running: RunningCall) -> None:
         """Count a call no longer."""
-        self._running.discard(running)
+        if running in self._running:
+            self._running.discard(running)
+            self.limits.end(running.user)
+
+    async def drain(self, grace_s: float) -> None:
+        """Start no more calls, give those that run ``grace_s`` seconds to end, and cancel the others.
+
+        A call that is cancelled ends as ``cancelled``, for its client and in the ledger.
+        """
+        self.is_closing = True
+        loop = asyncio.get_running_loop()
+        for limit_s in (grace_s, _CANCEL_S):
+            end_s = loop.time() + limit_s
+            while self._running and loop.time() < end_s:  # noqa: ASYNC110 - once in a server's life
+                await asyncio.sleep(_DRAIN_STEP_S)
+            for running in tuple(self._running):
+                running.call.cancel()
 
     def _allowed(self, model: str | None) -> str | None:
         """Return the model's name; refuse those that the server does not offer, and files of models."""
@@ -154,3 +197,15 @@ class RunningCalls:
                 running.reader.fail(exc)
         if self._running:
             asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+
+def _history(
+    history: ConversationHistory,
+    prompt: str | Sequence[Mapping[str, Any]],
+    service: BaseLLMService,
+    options: Mapping[str, Any],
+) -> tuple[list[Any], str | None]:
+    """Return the messages to send before a question, and a note about those left out."""
+    question = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*map(dict, prompt)]
+    longest = options.get("max_tokens") or options.get("max_completion_tokens")
+    return history.preceding(question, service.context_window, max_tokens=longest, model=service.full_name)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ipyllm_server.running_calls import RunningCalls
+    from ipyllm_server.user_conversations import UserConversations
+    from ipyllm_server.user_limits import UserLimits
 
 __all__ = ["STATE", "SharedState"]
 
@@ -22,6 +24,10 @@ class SharedState:
     ----------
     calls : RunningCalls
         Starts calls.
+    conversations : UserConversations
+        Those of all users, by name.
+    limits : UserLimits
+        What each user may ask.
     models : tuple of str
         The models that users may ask; empty: all that are configured.
     max_body_bytes : int
@@ -29,5 +35,7 @@ class SharedState:
     """
 
     calls: RunningCalls
+    conversations: UserConversations
+    limits: UserLimits
     models: tuple[str, ...] = ()
     max_body_bytes: int = 10_000_000

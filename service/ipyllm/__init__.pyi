@@ -1,6 +1,7 @@
 from . import scorers
 from ._version import __version__
-from .comparison.comparison import Comparison, compare
+from .comparison.compare_at_once import compare
+from .comparison.comparison import Comparison
 from .comparison.votes import cast_vote, votes
 from .conversations.history import ConversationHistory, conversation
 from .dataframes.export import export_usage
@@ -13,8 +14,12 @@ from .experiment.runs import compare_runs, experiments
 from .extension import load_ipython_extension, unload_ipython_extension
 from .ledger.retention import prune
 from .mapping.llm_map import llm_map
+from .prediction.next_token import next_token
+from .prediction.sample_paths import sample_paths
+from .prediction.tokenize import tokenize, tokens_of
 from .registry.models import create_llm_service
 from .registry.routes import fallback, pool, split
+from .rendering.token_view import TokenView
 from .request import ChatRequest
 from .response import ChatResponse, Usage
 from .services.base import BaseLLMService
@@ -48,6 +53,7 @@ __all__ = [
     "TextDelta",
     "Timeout",
     "Timing",
+    "TokenView",
     "ToolCallDelta",
     "Usage",
     "UsageDashboard",
@@ -63,13 +69,17 @@ __all__ = [
     "fallback",
     "llm_map",
     "load_ipython_extension",
+    "next_token",
     "pool",
     "prune",
+    "sample_paths",
     "scorers",
     "sent_request",
     "split",
     "summarise",
     "template_function",
+    "tokenize",
+    "tokens_of",
     "unload_ipython_extension",
     "usage",
     "votes",

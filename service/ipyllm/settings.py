@@ -6,6 +6,7 @@ They are read again when one of these changes, so that ``os.environ["OPENAI_API_
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import tomllib
 from contextvars import ContextVar
@@ -285,7 +286,12 @@ _CACHED_FOR_S = 0.05
 _SHOWN = 100  # characters of a wrong value
 
 
-_variables: frozenset[str] = frozenset()
+_environ: Mapping[Any, str | bytes]
+if sys.platform == "win32":  # which stores text
+    _environ = os.environ
+else:
+    _environ = os.environb  # the same variables, of which each is decoded when it is looked at
+_variables: frozenset[str | bytes] = frozenset()
 _thread = threading.local()
 
 
@@ -299,10 +305,11 @@ def _fingerprint() -> object:
     global _variables
     if not _variables:
         own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
-        _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES))
+        names = ("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
+        _variables = frozenset(names if sys.platform == "win32" else map(os.fsencode, names))
     # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
     # Hashes, because keys are among the values, and a traceback may show the variables of frames.
-    given = {name: hash(os.environ.get(name)) for name in _variables.intersection(os.environ)}
+    given = {name: hash(_environ.get(name)) for name in _variables.intersection(_environ)}
     return given, _file_state(".env"), _file_state(config_file())
 
 

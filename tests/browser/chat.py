@@ -145,6 +145,15 @@ class Chat:
     def wait_until_idle(self):
         self.button("Send").wait_for()
 
+    def drain_queue(self):
+        """Wait until all questions that wait were asked; after a stop they are sent by a click."""
+        queue = self.root.locator(".ipyllm-queue")
+        while queue.is_visible():
+            if self.button("Send now").is_visible():
+                self.button("Send now").click()
+            self.page.wait_for_timeout(200)
+        self.wait_until_idle()
+
     def wait_for(self, script, arg=None, timeout=30_000):
         """Wait until a function of the chat's element is true."""
         handle = self.root.element_handle()

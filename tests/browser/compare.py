@@ -39,7 +39,7 @@ def reply_by_model(request):
 
 
 class Compare:
-    """A comparison in the output of a cell.
+    """A comparison in the output of a cell; columns, prompt and votes are those of its last round.
 
     Parameters
     ----------
@@ -52,11 +52,13 @@ class Compare:
         self.root.wait_for()
         self.page = output.page
         self.box = self.root.get_by_role("textbox", name="Message")
-        self.live = self.root.locator(".ipyllm-columns-live")
-        self.columns = self.root.locator(".ipyllm-column")
+        self.rounds = self.root.locator(".ipyllm-round")
+        self.live = self.root.locator(".ipyllm-round:last-of-type .ipyllm-columns-live")
+        self.columns = self.root.locator(".ipyllm-round:last-of-type .ipyllm-column")
+        self.prompt = self.root.locator(".ipyllm-round:last-of-type .ipyllm-prompt")
         self.notice = self.root.locator(".ipyllm-notice")
         self.hint = self.root.locator(".ipyllm-hint")
-        self.votes = self.root.locator(".ipyllm-vote")
+        self.votes = self.root.locator(".ipyllm-round:last-of-type .ipyllm-vote")
         self.ranking = self.root.locator(".ipyllm-ranking")
 
     def ask(self, prompt=QUESTION):
@@ -64,7 +66,9 @@ class Compare:
         self.box.press("Enter")
 
     def button(self, name, within=None):
-        return (within or self.root).get_by_role("button", name=name, exact=True)
+        """Return a button, of the rounds only one of the last."""
+        found = (within or self.root).get_by_role("button", name=name, exact=True)
+        return found.and_(self.root.locator(":not(.ipyllm-earlier *)"))
 
     def wait_until_idle(self):
         self.button("Send").wait_for()

@@ -139,9 +139,10 @@ def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):
     fake.default = answer("one two three", ttft=0.05, gap=0.02)
     chat.box.fill("Hello")
     click_a_hundred_times(chat.root, '[aria-label="Answer again"]')
-    chat.wait_until_idle()
-    chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
-    chat.wait_until_idle()
+    # Those that came while an answer streamed are asked one after the other.
+    ended = """chat => chat.querySelector('.ipyllm-queue').hidden && !chat.querySelector('.ipyllm-pending')
+        && chat.querySelector('.ipyllm-go').title === 'Send'"""
+    chat.wait_for(ended, timeout=200_000)
     fake.default = answer("Whole again.")
     chat.ask("After all that")
     assert chat.log.get_by_text("Whole again.").count() == 1

@@ -227,7 +227,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_requ
         assert min(done.values()) >= 100, "each was pressed a hundred times where a person could press it"
         chat.wait_until_idle()
         chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
-        chat.wait_until_idle()
+        chat.drain_queue()
     asked, statuses = settled(lab, lambda: (len(fake.requests) - before, rows(lab, talk)))
     chat.wait_until_idle()
     assert len(statuses) >= asked, "a row for each request; who is stopped at once may never be sent"

@@ -96,8 +96,9 @@ def test_start_and_end_are_announced_and_not_every_word(stage):
     chat = opened(lab)
     chat.root.evaluate("""chat => {
         window.announcements = [];
-        new MutationObserver(() => announcements.push(chat.querySelector('[role=status]').textContent))
-            .observe(chat.querySelector('[role=status]'), {childList: true, characterData: true, subtree: true});
+        const status = chat.querySelector('.ipyllm-away[role=status]');
+        new MutationObserver(() => announcements.push(status.textContent))
+            .observe(status, {childList: true, characterData: true, subtree: true});
     }""")
     fake.default = answer(" ".join(f"w{n}" for n in range(60)), gap=0.01)
     chat.ask("Hello")

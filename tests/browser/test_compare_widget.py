@@ -72,7 +72,7 @@ def test_a_narrow_window_loses_nothing_and_words_run_their_own_way(lab):
         shown.button("A").click()
         shown.ranking.get_by_text("openai/arabic").first.wait_for()
         direction = "e => getComputedStyle(e).direction"
-        assert shown.root.locator(".ipyllm-prompt").evaluate(direction) == "rtl"
+        assert shown.prompt.locator(".ipyllm-words").evaluate(direction) == "rtl"
         assert shown.columns.nth(0).locator(".ipyllm-answer p").first.evaluate(direction) == "rtl"
         assert shown.columns.nth(1).locator(".ipyllm-answer p").first.evaluate(direction) == "ltr"
         assert shown.root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")

@@ -7,6 +7,8 @@ import pytest
 
 from ipyllm_server.json_body import MAX_DEPTH
 
+pytestmark = pytest.mark.timeout(400)  # the first test starts a server
+
 
 def nested(depth):
     return b'{"message": ' + b"[" * depth + b"]" * depth + b"}"

@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
+
 from tests.fakes import answer, reset, status
+
+pytestmark = pytest.mark.timeout(400)  # the first test starts a server
 
 
 def events(response):

@@ -11,6 +11,8 @@ from tests.fakes import answer, reset
 from tests.server.chat_server import ChatServerProcess
 from tests.server.classroom import TOKENS
 
+pytestmark = pytest.mark.timeout(400)  # the first test starts a server
+
 MESSAGES = [{"role": "user", "content": "What is 2 + 2?"}]
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 

@@ -65,7 +65,7 @@ def comparison(widget, fake):
     fake.default = answer("Something else.")
     fake.on(by_model)
     widget.comm.click("ask", prompt="Show me")
-    widget.comm.wait_for(lambda shown: "word word" in shown.html() and shown.turns[0]["status"] == "ok")
+    widget.comm.wait_for(lambda shown: "word word" in shown.html() and shown.by_id["1-A"]["status"] == "ok")
     widget.comm.click("stop", mark="C", question=1)
     widget.comm.wait_until_idle()
     widget.comm.click("vote", which="A", question=1)
@@ -73,6 +73,7 @@ def comparison(widget, fake):
     widget.comm.click("ask", prompt="Once more")
     widget.comm.wait_until_idle()
     widget.comm.click("vote", which="tie", question=2)
+    widget.comm.click("regenerate", mark="B", question=2)
 
 
 def main():

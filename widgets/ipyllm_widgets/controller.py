@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ipyllm.events import Event
+    from ipyllm.response import ChatResponse
     from ipyllm_widgets.live_answer import LiveAnswer
     from ipyllm_widgets.message_channel import MessageChannel
 
@@ -89,6 +90,9 @@ class Controller(ABC):
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         """Store an answer that has ended. The channel's lock is held."""
 
+    def _on_idle(self, response: ChatResponse) -> None:  # noqa: B027 - a hook
+        """Go on after the last answer has ended, with this response. The channel's lock is held."""
+
     @property
     def running(self) -> bool:
         """Whether an answer is streaming."""
@@ -135,13 +139,16 @@ class Controller(ABC):
                 self._live = {name: other for name, other in self._live.items() if other is not answer}
                 self._on_finished(answer, final_parts)
                 self._diff.mark_sent(answer.name, final_parts)
+            if finished and not self._live:
+                self._end()
+                last = finished[-1].response
+                assert last is not None
+                self._on_idle(last)
             if changed := bool(finished) or self._changed.is_set():
                 self._changed.clear()
                 self._publish()
             elif sum(answer.update_waiting() for answer in self._live.values()):  # `any` would not ask all
                 self._publish()
-            if finished and not self._live:
-                self._end()
         if changed:
             self.static_output.update()
         elif sent:

@@ -15,7 +15,7 @@ from ipyllm.events import Finished, ToolCallDelta
 from ipyllm.rendering import GrowingAnswer, to_html
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ipyllm.events import Event
     from ipyllm.pipeline.waiting import Waiting
@@ -90,14 +90,27 @@ class LiveAnswer:
         Its id in the browser.
     waits_for : callable, optional
         Returns what its call waits for, as :meth:`ipyllm.pipeline.call.Call.waiting` does.
+    shown : mapping, optional
+        Parts that the browser shows in its place already, as :meth:`as_json` returns them; what comes replaces text and
+        reasoning.
     """
 
-    def __init__(self, name: str, waits_for: Callable[[], Waiting | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        name: str,
+        waits_for: Callable[[], Waiting | None] = lambda: None,
+        *,
+        shown: Mapping[str, Any] | None = None,
+    ) -> None:
         self.name = name
         self.waits_for = waits_for
         self._answer = GrowingAnswer()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._sent = {part: _SentPart() for part in _PARTS}
+        for part, state in (shown or {}).items():
+            self._sent[part] = _SentPart(list(state["blocks"]), state["tail"])
+            if part != "tools":
+                self._answer.restarted.add(part)
         self.waiting: Waiting | None = None
         """What its call waits for, as the page shows it; None once it has begun."""
 

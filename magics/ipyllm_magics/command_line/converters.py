@@ -17,7 +17,7 @@ __all__ = [
     "seconds", "tag", "variable_name", "variation",
 ]  # fmt: skip
 
-FORMATS = ("markdown", "text", "code", "json", "html")
+FORMATS = ("markdown", "text", "code", "json", "html", "tokens")
 """Values of ``--format``."""
 
 _PARAMETER_NAME = re.compile(r"[A-Za-z_]\w*")

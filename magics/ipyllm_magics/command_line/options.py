@@ -40,7 +40,8 @@ LLM: tuple[Option, ...] = (
     ),
     Option(
         "-f, --format",
-        "how the answer is shown: markdown, text, code (also put into the next cell), json, html (sandboxed)",
+        "how the answer is shown: markdown, text, code (also put into the next cell), json, html (sandboxed), "
+        "tokens (by probability)",
         one_of(*FORMATS),
         "FORMAT",
         "-f code",
@@ -146,7 +147,7 @@ COMPARE: tuple[Option, ...] = (
     Option("--blind", "shuffle the columns and hide the names until you vote", example="--blind"),
     replace(
         _BY_NAME["format"],
-        help="how the answers are shown: markdown, text, code, json, html (sandboxed); no cell is created",
+        help="how the answers are shown: markdown, text, code, json, html (sandboxed), tokens; no cell is created",
     ),
     replace(
         _BY_NAME["schema"],

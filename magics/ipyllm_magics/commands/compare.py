@@ -295,7 +295,7 @@ def _raise_if_nothing_extracted(comparison: Comparison, output_format: OutputFor
             reasons.append(f"{arm.mark}: it failed")  # its column says why; the model may be hidden
             continue
         try:
-            output_format.extract(response.content)
+            output_format.extract(response)
         except NotFoundInAnswerError as exc:
             reasons.append(f"{arm.mark}: {exc}")
         else:

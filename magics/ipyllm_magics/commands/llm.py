@@ -182,6 +182,8 @@ class LLMMagics(Magics):
             self._put_code_below(response.content, prepared.key)
         elif output_format.name == "json" and response.parsed is None:
             _raise_if_not_json(response.content)
+        elif output_format.name == "tokens" and response.content and not response.logprobs:
+            raise MagicError(f"{response.model} sent no log probabilities; the answer is in _llm.", "no logprobs")
         return stored[-1]
 
     def _renderer(self, model: str, output_format: OutputFormat, *, quiet: bool) -> Renderer:

@@ -129,7 +129,7 @@ class CellRenderer(Renderer):
     def _complete(self, response: ChatResponse) -> Extract:
         if self._format.extract is not None and response.content:
             try:
-                return self._format.extract(response.content)
+                return self._format.extract(response)
             except NotFoundInAnswerError:  # the magic says what is missing; the answer is shown as it is
                 source = response.content.strip()
                 return Extract(to_html(source), source, to_markdown(source))

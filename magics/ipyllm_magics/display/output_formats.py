@@ -1,7 +1,7 @@
 """Values of ``-f``: each shows an answer in another format. The prompt is sent unchanged.
 
-``markdown`` and ``text`` are shown as they grow. ``code``, ``json`` and ``html`` are extracted from the complete
-answer; until then its last lines are shown.
+``markdown`` and ``text`` are shown as they grow. ``code``, ``json``, ``html`` and ``tokens`` are made of the
+complete answer; until then its last lines are shown.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class OutputFormat:
 
     name: str
     render_block: Callable[..., str]
-    extract: Callable[[str], Extract] | None = None
+    extract: Callable[[ChatResponse], Extract] | None = None
     as_markdown: Callable[[str], str] = to_markdown
 
 
@@ -147,13 +147,13 @@ def _text(text: str, *, live: bool = False) -> str:  # noqa: ARG001 - the same w
     return plain_html(shown) if shown else ""
 
 
-def _code(answer: str) -> Extract:
-    code = extract_code(answer)
+def _code(response: ChatResponse) -> Extract:
+    code = extract_code(response.content)
     return _listing(code.source, code.language)
 
 
-def _json(answer: str) -> Extract:
-    pretty = strip_control_sequences(json.dumps(extract_json(answer), indent=2, ensure_ascii=False))
+def _json(response: ChatResponse) -> Extract:
+    pretty = strip_control_sequences(json.dumps(extract_json(response.content), indent=2, ensure_ascii=False))
     return _listing(pretty, "json")
 
 
@@ -162,11 +162,11 @@ def _listing(source: str, language: str) -> Extract:
     return Extract(_markdown(listing), source, to_markdown(listing))
 
 
-def _html(answer: str) -> Extract:
+def _html(response: ChatResponse) -> Extract:
     """Return the page, sanitised, in a frame without scripts, with a policy that forbids fetching."""
     from ipyllm.rendering.sanitize_page import sanitize_page
 
-    source = _page_source(answer)
+    source = _page_source(response.content)
     framed = escape(_FRAME + sanitize_page(source))
     frame = (
         '<iframe class="ipyllm-page" sandbox="allow-popups" referrerpolicy="no-referrer" '
@@ -175,6 +175,14 @@ def _html(answer: str) -> Extract:
     )
     listing = f"<details><summary>HTML source</summary>{_markdown(fenced(source, 'html'))}</details>"
     return Extract(frame + listing, source, to_markdown(fenced(source, "html")))
+
+
+def _tokens(response: ChatResponse) -> Extract:
+    from ipyllm.rendering.token_view import tokens_html, tokens_markdown, tokens_text
+
+    if not response.logprobs:
+        raise NotFoundInAnswerError("The server sent no log probabilities")
+    return Extract(*(render(response.logprobs) for render in (tokens_html, tokens_text, tokens_markdown)))
 
 
 def _page_source(answer: str) -> str:
@@ -199,6 +207,7 @@ OUTPUT_FORMATS = {
         OutputFormat("code", _text, _code),
         OutputFormat("json", _text, _json),
         OutputFormat("html", _text, _html),
+        OutputFormat("tokens", _text, _tokens),
     )
 }
 """Output formats by name."""

@@ -223,7 +223,7 @@ def _column(comparison: Comparison, index: int, output_format: OutputFormat) -> 
     if output_format.extract is None:
         return replace(column, html=above + output_format.render_block(response.content))
     try:
-        extract = output_format.extract(response.content)
+        extract = output_format.extract(response)
     except NotFoundInAnswerError as exc:
         return replace(column, error=column.error or f"{exc}.")
     return replace(column, html=above + extract.html, text=extract.text)

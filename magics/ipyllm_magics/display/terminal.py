@@ -105,7 +105,7 @@ class TerminalRenderer(Renderer):
         self._end_dim()
         if self._extract is not None and response.content:
             try:
-                self._append(self._extract(response.content).text)
+                self._append(self._extract(response).text)
             except NotFoundInAnswerError:  # the magic says what is missing; the answer is shown as it is
                 self._append(response.content)
         self.draw()

@@ -48,6 +48,7 @@ NOT_PARAMETERS = {
     "provenance": "--tag",
     "notebook_options": "%config LLMMagics",
 }
+_ALTERNATIVES = 5  # of each token with `-f tokens`
 _MAX_STOPS = 4  # of OpenAI
 
 
@@ -81,7 +82,7 @@ def check_options(parsed: Parsed, magic: str) -> None:
 
 
 def _check_display(parsed: Parsed, magic: str) -> None:
-    if parsed["quiet"] and parsed["format"] in {"markdown", "text", "html"}:
+    if parsed["quiet"] and parsed["format"] in {"markdown", "text", "html", "tokens"}:
         raise MagicError(f"{magic}: --quiet shows nothing, so -f {parsed['format']} would have no effect.")
     if parsed["quiet"] and parsed["dry_run"]:
         raise MagicError(f"{magic}: --dry-run only shows, and --quiet shows nothing; give one of them.")
@@ -171,6 +172,7 @@ def request_options(parsed: Parsed, defaults: Mapping[str, Any], variables: Mapp
         "retry_after_text": True if parsed["quiet"] else None,  # where nobody sees the answer before its end
         "tools": resolve_tools(parsed["tools"] or (), variables),
         "schema": resolve_schema(parsed["schema"], variables) if parsed["schema"] else None,
+        **({"logprobs": _ALTERNATIVES} if parsed["format"] == "tokens" else {}),
         **dict(parsed["params"] or ()),
         **{name: parsed[name] for name in _FLAG_OF if parsed[name] is not None},
         "notebook_options": _notebook_options(defaults),
@@ -182,6 +184,8 @@ def _notebook_options(defaults: Mapping[str, Any]) -> CallOptions:
     from ipyllm.timeout import Timeout
 
     sampling = {name: defaults[name] for name in _FLAG_OF if defaults.get(name) is not None}
+    if defaults.get("format") == "tokens":
+        sampling = {"logprobs": _ALTERNATIVES, **sampling}
     timeout = defaults.get("timeout")
     return CallOptions(
         {**defaults.get("params", {}), **sampling},

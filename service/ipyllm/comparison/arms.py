@@ -14,6 +14,7 @@ from ipyllm.errors import bad_request
 from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
+from ipyllm.services.given_messages import given_message
 from ipyllm.services.local import LocalService
 from ipyllm.text.format import count, shorten
 from ipyllm.validate import refuse_table
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
 
-__all__ = ["Arm", "canonical_json", "make_arms", "named_variants"]
+__all__ = ["Arm", "canonical_json", "make_arms", "named_variants", "with_histories"]
 
 _MAX_VALUE_CHARS = 24
 _SEPARATOR = " · "
@@ -90,6 +91,12 @@ class Arm:
     def addresses(self) -> set[str | None]:
         """Return the addresses that may answer it; None among them stands for one that is known only in a call."""
         return _addresses_of(self.service)
+
+    def with_history(self, messages: Iterable[Message]) -> Arm:
+        """Return the arm with earlier messages of its own between its system prompt and its prompt."""
+        own, n_system = self.request.messages, int(self.system is not None)
+        earlier = (given_message(message, self.model) for message in messages)
+        return replace(self, request=replace(self.request, messages=(*own[:n_system], *earlier, *own[n_system:])))
 
     def after(self, messages: Sequence[Message]) -> Arm:
         """Return the arm with further messages before each prompt."""
@@ -157,6 +164,22 @@ def make_arms(
     if shuffle is not None:
         shuffle.shuffle(arms)
     return tuple(replace(arm, mark=_mark(index)) for index, arm in enumerate(arms))
+
+
+def with_histories(
+    arms: Iterable[Arm], models: Sequence[str | BaseLLMService], histories: Sequence[Iterable[Message]]
+) -> tuple[Arm, ...]:
+    """Return the arms, each with the earlier messages of its model, which ``histories`` has in the order of ``models``.
+
+    Raises
+    ------
+    LLMError
+        There are not as many histories as models.
+    """
+    if len(histories) != len(models):
+        raise bad_request(f"histories has those of {count(len(histories), 'model')}, but there are {len(models)}.")
+    places = {id(model): place for place, model in enumerate(models)}
+    return tuple(arm.with_history(histories[places[id(arm.given)]]) for arm in arms)
 
 
 def named_variants(given: Any, parameter: str) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.answers_table import answers_table, note_on_times
-from ipyllm.comparison.arms import Arm, make_arms
-from ipyllm.comparison.vote_outcome import check_outcome, outcome_of
-from ipyllm.comparison.votes import cast_vote
+from ipyllm.comparison.arms import Arm, make_arms, with_histories
+from ipyllm.comparison.missing_keys import check_any_can_be_asked
+from ipyllm.comparison.vote_outcome import cast_on, outcome_of
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ipyllm.request import Provenance
     from ipyllm.response import ChatResponse
 
-__all__ = ["Arm", "Comparison", "compare"]
+__all__ = ["Arm", "Comparison"]
 
 _TOOL_SLICE_S = 0.05  # how long the waiting thread runs the tools of one arm before those of the next
 
@@ -56,8 +56,12 @@ class Comparison:
         ``{"system": "Be brief."}``.
     system, conversation_history, tags, provenance
         As for ``service.chat``, for all arms.
+    histories : sequence of iterable of Message, optional
+        Earlier messages of each model alone, in the order of ``models``: its own side of a conversation.
     blind : bool
         Shuffle the arms and hide their labels until the vote.
+    shuffle : bool, optional
+        Whether to shuffle the arms; by default if ``blind``.
     **options
         Further arguments of ``service.chat``, for all arms: ``temperature``, ``max_tokens``, ``schema``, …
 
@@ -74,8 +78,8 @@ class Comparison:
     Raises
     ------
     LLMError
-        Before anything is sent: an unknown model, a missing key, an invalid parameter, fewer than two arms, or the
-        same arm twice.
+        Before anything is sent: an unknown model, an invalid parameter, fewer than two arms, or the same arm twice;
+        a missing key, if no arm can be asked. Otherwise the arm without a key fails alone.
 
     Examples
     --------
@@ -99,7 +103,9 @@ or prompt.
         conversation_history: Iterable[Message] | None = None,
         tags: Mapping[str, str] | None = None,
         provenance: Provenance | None = None,
+        histories: Sequence[Iterable[Message]] = (),
         blind: bool = False,
+        shuffle: bool | None = None,
         **options: Any,
     ) -> None:
         from ulid import ULID
@@ -107,19 +113,22 @@ or prompt.
         self.id = str(ULID())
         self.blind = bool(blind)
         self.vote_cast: str | None = None
+        self._revealed = False
+        given = [models] if isinstance(models, str | BaseLLMService) else list(models)
         self.arms = make_arms(
-            models if isinstance(models, str | BaseLLMService) else list(models) or create_llm_service(),
+            given or create_llm_service(),
             params or None,
             prompt=prompt,
-            shuffle=SystemRandom() if self.blind else None,
+            shuffle=SystemRandom() if (self.blind if shuffle is None else shuffle) else None,
             system=system,
             conversation_history=list(conversation_history or ()),
             tags={**(tags or {}), "comparison": self.id},
             provenance=provenance,
             **options,
         )
-        for arm in self.arms:
-            arm.service.check()
+        if histories:
+            self.arms = with_histories(self.arms, given, histories)
+        check_any_can_be_asked(self.arms)
         if len(self.arms) == 1:
             raise bad_request(
                 f"There is nothing to compare {self.arms[0].model} with: name a second model, parameter set or prompt."
@@ -182,6 +191,31 @@ or prompt.
         self._n_running -= 1
         if self._n_running <= 0:
             self.done.set()
+
+    def ask_again(self, index: int, on_event: Callable[[Event], None] | None = None) -> None:
+        """Ask the arm at this index again; its answer takes the place of the earlier one. A vote is withdrawn.
+
+        Parameters
+        ----------
+        on_event : callable, optional
+            As for :meth:`start`, for this arm alone.
+        """
+        self._started_calls()
+        if not self.done.is_set():
+            raise bad_request("An answer is still streaming: wait until all have ended.")
+        self.withdraw_vote()
+        call = Call(self.arms[index].service, self.arms[index].request, on_event)
+        self.done, self._n_running = InterruptibleEvent(), 1
+        call.done.listen(self._on_call_ended)
+        self._calls[index] = call
+        try:
+            call.start()
+            self.done.set_by = call.done.set_by
+        except BaseException:
+            call.cancel()
+            self._n_running = 0
+            self.done.set()
+            raise
 
     def cancel(self) -> None:
         """Cancel all arms; partial answers are kept."""
@@ -260,8 +294,12 @@ or prompt.
 
     @property
     def names_hidden(self) -> bool:
-        """Whether labels are hidden: the comparison is blind, without a vote."""
-        return self.blind and self.vote_cast is None
+        """Whether labels are hidden: the comparison is blind, and no vote was cast."""
+        return self.blind and not self._revealed
+
+    def reveal(self) -> None:
+        """Show the labels of a blind comparison; a vote from now on is not a blind one."""
+        self._revealed = True
 
     @property
     def note(self) -> str:
@@ -325,20 +363,16 @@ or prompt.
         outcome = self.outcome(which)
         if not self.done.is_set():
             raise bad_request("Some answers are not complete yet: vote when all have ended.")
-        complete = self.complete
-        check_outcome(outcome, self.arms, [self.arms[index] for index in complete])
-        variants = {arm.variant: arm.request.prompt for arm in self.arms}
-        cast_vote(
-            {self.arms[index].full_label: response.call_id or None for index, response in complete.items()},
-            next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
-            prompt="\n\n".join(variants[name] for name in sorted(variants)),  # whatever the order of the arms
-            blind=self.names_hidden if blind is None else blind,
-            origin=self.arms[0].request.provenance.origin,
-            comparison=self.id,
-            tags=tags,
-        )
-        self.vote_cast = outcome
+        is_blind = self.names_hidden if blind is None else blind
+        cast_on(self.arms, self.complete, outcome, comparison=self.id, blind=is_blind, tags=tags)
+        self.vote_cast, self._revealed = outcome, True
         return outcome
+
+    def withdraw_vote(self) -> None:
+        """Withdraw the vote, if there is one: it is in no table and no ranking any more."""
+        if self.vote_cast is not None:
+            cast_on(self.arms, self.complete, None, comparison=self.id, blind=self.names_hidden)
+            self.vote_cast = None
 
     @property
     def complete(self) -> dict[int, ChatResponse]:
@@ -358,30 +392,3 @@ or prompt.
             There is no such arm.
         """
         return outcome_of(which, self.arms, names_hidden=self.names_hidden)
-
-
-def compare(
-    prompt: str | Iterable[Message] | Mapping[str, str | Iterable[Message]],
-    models: Sequence[str | BaseLLMService] = (),
-    params: Sequence[Mapping[str, Any]] = (),
-    **options: Any,
-) -> Comparison:
-    """Send one prompt to several models or parameter sets at once, and wait for all answers.
-
-    Parameters
-    ----------
-    prompt, models, params, **options
-        As for :class:`Comparison`.
-
-    Returns
-    -------
-    Comparison
-        Displayed in columns; has ``.responses``, ``.to_dataframe()`` and ``.vote("A")``. A failed arm has a response
-        with the ``status`` ``error``.
-
-    Raises
-    ------
-    LLMError
-        Before anything is sent, for invalid arms.
-    """
-    return Comparison(prompt, models, params, **options).start(waits=True).wait()

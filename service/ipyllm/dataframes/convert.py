@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.arrow_read import ArrowColumns
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["arrow_to_frame", "rows_to_frame", "text_dtype"]
+__all__ = ["arrow_to_frame", "plain_list", "rows_to_frame", "text_dtype"]
 
 
 def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd.DataFrame:
@@ -37,9 +37,13 @@ def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) 
 
 def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.DataFrame:
     """Return the result of a large read as a DataFrame, equal to that of :func:`rows_to_frame`."""
+    import pyarrow as pa
+
     from ipyllm.dataframes.calls_frame import CallsFrame
 
-    return CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)
+    frame = CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)
+    pa.default_memory_pool().release_unused()
+    return frame
 
 
 def _series(column: pa.Array, kind: Kind) -> pd.Series[Any]:
@@ -78,6 +82,20 @@ def _parsed(column: pa.Array) -> Any:
 
 def _is_flat(value: object) -> bool:
     return isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values())
+
+
+def plain_list(column: pd.Series[Any]) -> list[Any]:
+    """Return the values of a column as Python has them, None for nulls: ten times as fast as iterating over text.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> plain_list(pd.Series(["a", None]))
+    ['a', None]
+    """
+    missing: Any = None  # pandas' stubs know no None here
+    values: list[Any] = column.to_numpy(dtype=object, na_value=missing).tolist()
+    return values
 
 
 def text_dtype() -> Any:

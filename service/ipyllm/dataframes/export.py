@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from ipyllm.atomic_file import atomic_write
 from ipyllm.dataframes.convert import text_dtype
 from ipyllm.dataframes.filters import read_frames
+from ipyllm.dataframes.parquet_pages import arrow_pages, schema_of
 from ipyllm.errors import bad_request
 from ipyllm.ledger.current import current_ledger
 from ipyllm.text.format import join_names
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger import Ledger
     from ipyllm.ledger.columns import Kind
+    from ipyllm.ledger.query import Conditions
 
 __all__ = ["export_usage", "write_parquet"]
 
@@ -90,11 +91,9 @@ def export_usage(
     if calls is None:
         from ipyllm.dataframes.usage import calls_query
 
-        query = calls_query(**filters)
-        ledger = current_ledger() if ledger is None else ledger
-        given = _Calls(read_frames(query, ledger), {name: query.table.columns[name] for name in query.columns})
+        given: _Frame | _Stored = _Stored(calls_query(**filters), current_ledger() if ledger is None else ledger)
     else:
-        given = _Calls(iter([calls]), None)
+        given = _Frame(calls)
     try:
         with atomic_write(target) as file:
             write(given, file)
@@ -109,63 +108,86 @@ def export_usage(
 
 
 @dataclass(frozen=True, slots=True)
-class _Calls:
-    """Tables to write one after the other, with the same columns; ``kinds`` are known for those of the ledger."""
+class _Frame:
+    """A table to write."""
 
-    parts: Iterator[pd.DataFrame]
-    kinds: Mapping[str, Kind] | None
+    calls: pd.DataFrame
 
-    def plain(self) -> Iterator[pd.DataFrame]:
-        """Yield the tables with JSON for dicts, keeping none of them."""
-        for part in self.parts:
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """Yield tables with JSON for dicts."""
+        yield _dicts_as_json(self.calls)
+
+    def schema(self) -> pa.Schema:
+        """Return the schema of a Parquet file."""
+        import pyarrow as pa
+
+        return pa.Schema.from_pandas(_dicts_as_json(self.calls), preserve_index=False)
+
+    def arrow_parts(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Yield tables with this schema."""
+        import pyarrow as pa
+
+        plain = _dicts_as_json(self.calls)
+        for start in range(0, max(1, len(plain)), _GROUP_ROWS):
+            rows = plain.iloc[start : start + _GROUP_ROWS]
+            yield pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Rows of the ledger to write: they are read in parts, of which none is kept."""
+
+    query: Conditions
+    ledger: Ledger
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Kinds of the columns."""
+        return {name: self.query.table.columns[name] for name in self.query.columns}
+
+    def parts(self) -> Iterator[pd.DataFrame]:
+        """Yield tables with JSON for dicts."""
+        for part in read_frames(self.query, self.ledger):
             plain = _dicts_as_json(part, self.kinds)
             del part
             yield plain
             del plain
 
+    def schema(self) -> pa.Schema:
+        """Return the schema of a Parquet file."""
+        return schema_of(self.kinds)
+
+    def arrow_parts(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Yield tables with this schema."""
+        kinds = self.kinds
+        return arrow_pages(self.query, self.ledger, schema, lambda part: _dicts_as_json(part, kinds))
+
 
 def write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
     """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow."""
-    _to_parquet(_Calls(iter([frame]), None), file)
+    _to_parquet(_Frame(frame), file)
 
 
-def _to_parquet(calls: _Calls, file: IO[bytes]) -> None:
-    import pyarrow as pa
+def _to_parquet(given: _Frame | _Stored, file: IO[bytes]) -> None:
     from pyarrow import parquet
 
-    with ExitStack() as stack:
-        writer: parquet.ParquetWriter | None = None
-        for part in calls.plain():
-            if writer is None:
-                schema = pa.Schema.from_pandas(part, preserve_index=False)
-                if calls.kinds is not None:  # this part may have nothing in a column, and a later one texts
-                    schema = _with_texts(schema, calls.kinds)
-                writer = stack.enter_context(parquet.ParquetWriter(file, schema, compression="zstd"))
-            for start in range(0, max(1, len(part)), _GROUP_ROWS):
-                rows = part.iloc[start : start + _GROUP_ROWS]
-                writer.write_table(pa.Table.from_pandas(rows, schema=writer.schema, preserve_index=False))
-            del part, rows  # before the next is read
+    schema = given.schema()
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        for part in given.arrow_parts(schema):
+            writer.write_table(part, row_group_size=_GROUP_ROWS)
+            del part  # before the next is read
 
 
-def _with_texts(schema: pa.Schema, kinds: Mapping[str, Kind]) -> pa.Schema:
-    import pyarrow as pa
-
-    for index, field in enumerate(schema):
-        if kinds[field.name] in {"text", "json"}:
-            schema = schema.set(index, pa.field(field.name, pa.large_string()))
-    return schema
-
-
-def _to_csv(calls: _Calls, file: IO[bytes]) -> None:
+def _to_csv(given: _Frame | _Stored, file: IO[bytes]) -> None:
     header = True
-    for part in calls.plain():
+    for part in given.parts():
         part.to_csv(file, index=False, header=header, encoding="utf-8")
         header = False
         del part  # before the next is read
 
 
-def _dicts_as_json(frame: pd.DataFrame, kinds: Mapping[str, Kind] | None) -> pd.DataFrame:
-    """Return ``frame`` with its dicts as JSON text."""
+def _dicts_as_json(frame: pd.DataFrame, kinds: Mapping[str, Kind] | None = None) -> pd.DataFrame:
+    """Return ``frame`` with its dicts as JSON text; ``kinds`` are known for columns of the ledger."""
     import pandas as pd
 
     plain = pd.DataFrame(frame, copy=False).copy(deep=False)
@@ -180,4 +202,4 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-_WRITERS: Mapping[str, Callable[[_Calls, IO[bytes]], None]] = {".parquet": _to_parquet, ".csv": _to_csv}
+_WRITERS: Mapping[str, Callable[[_Frame | _Stored, IO[bytes]], None]] = {".parquet": _to_parquet, ".csv": _to_csv}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["as_tuple", "kernel_filter", "read_frame", "read_frames"]
+__all__ = ["as_tuple", "kernel_filter", "read_frame", "read_frames", "read_page"]
 
 
 def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
@@ -76,9 +76,15 @@ def read_frames(query: Conditions, ledger: Ledger) -> Iterator[pd.DataFrame]:
     Raises LLMError where the ledger cannot be read to the end.
     """
     for page in ledger.pages(query) or (query,):
-        yield read_frame(page, ledger)
-        if ledger.read_error is not None:
-            raise bad_request(f"{ledger.read_error}.")
+        yield read_page(page, ledger)
+
+
+def read_page(page: Conditions, ledger: Ledger) -> pd.DataFrame:
+    """Return the rows of a page. Raises LLMError where it cannot be read."""
+    frame = read_frame(page, ledger)
+    if ledger.read_error is not None:
+        raise bad_request(f"{ledger.read_error}.")
+    return frame
 
 
 def _large_frame(query: Conditions, ledger: Ledger, columns: Mapping[str, Kind]) -> pd.DataFrame | None:

@@ -100,7 +100,7 @@ def known_column(frame: pd.DataFrame, name: str) -> pd.Series[float]:
 
 def as_float(column: pd.Series[Any]) -> pd.Series[float]:
     """Return ``column`` as floats, null as NaN."""
-    return column.astype("Float64").astype("float64")
+    return column if column.dtype == "float64" else column.astype("Float64").astype("float64")
 
 
 def as_bool(column: pd.Series[Any]) -> pd.Series[bool]:

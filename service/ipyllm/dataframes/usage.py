@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
 from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.dataframes.never_sent import never_sent
-from ipyllm.ledger.columns import COLUMNS, FINAL
+from ipyllm.ledger.columns import COLUMNS, FINAL, TEXT
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
+from ipyllm.text.format import join_names
 from ipyllm.text.suggest import suggest
 from ipyllm.text.times import parse_time
 
@@ -36,6 +38,15 @@ _QUANTILES: Final = {
 }
 """Columns of :func:`summarise`: a latency of the ledger, and the quantile of it."""
 
+_SUMMED: Final = frozenset(
+    {
+        *("params", "tags", "status", "attempts", "refused", "finish_reason", "usage_source", "cost_usd"),
+        *("input_tokens", "output_tokens", "visible_tokens", "output_tokens_estimated"),
+        *(metric for metric, _ in _QUANTILES.values()),
+    }
+)
+"""Columns that :func:`summarise` reads: a frame without them is summarised as if nothing in them were known."""
+
 
 def usage(
     kernel: str | None = "current",
@@ -48,6 +59,7 @@ def usage(
     experiment: str | Sequence[str] | None = None,
     tags: Mapping[str, object] | None = None,
     text: bool = True,
+    columns: Sequence[str] | None = None,
     limit: int | None = None,
     ledger: Ledger | None = None,
 ) -> pd.DataFrame:
@@ -66,6 +78,8 @@ def usage(
         Only calls with all of these tags, with these values.
     text : bool
         False leaves out the columns ``prompt``, ``response`` and ``reasoning``, most of the data in a large ledger.
+    columns : sequence of str, optional
+        Only these columns, in this order. Nothing else is read, which takes a fraction of the time and memory.
     limit : int, optional
         Only this number of the newest calls.
     ledger : Ledger, optional
@@ -81,7 +95,8 @@ def usage(
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is not a date, there is no such status or origin, or ``limit`` is below 1.
+        ``since`` or ``until`` is not a date, there is no such status, origin or column, ``limit`` is below 1, or a
+        column of text is asked for with ``text=False``.
     """
     query = calls_query(
         kernel,
@@ -95,7 +110,14 @@ def usage(
         text=text,
         limit=limit,
     )
-    return read_frame(query, ledger)
+    if columns is None:
+        return read_frame(query, ledger)
+    names = as_tuple("column", columns, accepted=COLUMNS)
+    if not names:
+        raise ValueError("columns=[] would leave nothing: leave it out for all columns.")
+    if not text and (texts := [name for name in names if name in TEXT]):
+        raise ValueError(f"text=False leaves out {join_names(texts)}, which columns= asks for: give one of them.")
+    return read_frame(replace(query, only=frozenset(names)), ledger)[list(dict.fromkeys(names))]
 
 
 def calls_query(
@@ -169,11 +191,13 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
 
     from ipyllm.dataframes.summary_frame import SummaryFrame
 
-    frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
-    frame = frame[~never_sent(frame)]
     names = as_tuple("by", by)
     if not names:
         raise ValueError("summarise() needs a column to group by, for example by='model'.")
+    missing = ({*_SUMMED, *names} & COLUMNS.keys()) - {*frame.columns}
+    frame = frame.assign(**{name: float("nan") for name in COLUMNS if name in missing})
+    unsent = never_sent(frame)
+    frame = frame[~unsent] if unsent.any() else frame  # a copy of a million rows is large
     keys = [_key(frame, name) for name in names]
     # A tag marks the calls to compare; those without it are not a group.
     tagged = [key.notna() for name, key in zip(names, keys, strict=True) if name.startswith("tags.")]
@@ -194,7 +218,9 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     for metric in {metric for metric, _ in _QUANTILES.values()}:
         columns[metric] = as_float(frame[metric]).where(counts_in_latency(frame, metric))
         columns[f"{metric} late"] = left_out_late(frame, metric)
-    groups = pd.DataFrame(columns, index=frame.index).groupby(keys if len(keys) > 1 else keys[0], dropna=False)
+    groups = pd.DataFrame(columns, index=frame.index).groupby(
+        keys if len(keys) > 1 else keys[0], dropna=False, observed=True
+    )
     return SummaryFrame(
         {
             "n": groups.size(),

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ipyllm.comparison.arms import canonical_json
+from ipyllm.dataframes.convert import plain_list
 from ipyllm.ledger.columns import FINAL
 from ipyllm.scorers.reading import comparable
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ipyllm.scorers.scorer import Scorer
 
 __all__ = [
+    "COLUMNS",
     "CUT_OFF",
     "FAILED",
     "REGRESSED",
@@ -72,6 +74,11 @@ class Facts(NamedTuple):
 
 
 _FACTS: Final = Facts._fields
+
+COLUMNS: Final = frozenset(
+    {*_TEXTS, *_FACTS, "started_at", "finish_reason", "tags", "warmup", "concurrency", "executor", "machine"}
+)
+"""Columns of the ledger that a matrix shows, or that make its calls, their scores and their conditions known."""
 
 
 class Cell(NamedTuple):
@@ -128,13 +135,25 @@ class AnswerMatrix:
     scorers: tuple[ScoreColumn, ...]
     compared_by: str
     rows: tuple[MatrixRow, ...]
-    _scored: pd.DataFrame
-    _with_input: Callable[[pd.DataFrame], pd.DataFrame]
+    _read_calls: Callable[[], pd.DataFrame]
 
     @cached_property
     def calls(self) -> pd.DataFrame:
-        """``results.calls``, without warm-ups."""
-        return self._with_input(self._scored)
+        """``results.calls``, without warm-ups, as they are when they are read here first."""
+        calls = self._read_calls()
+        return calls[~calls["warmup"]].reset_index(drop=True)
+
+    def calls_of(self, rows: Sequence[MatrixRow]) -> tuple[pd.DataFrame, list[MatrixRow]]:
+        """Return the calls of these rows, arm by arm, and for each call its row. What is not asked has no call."""
+        keys = zip(*(plain_list(self.calls[name]) for name in ("prompt_id", "repeat", "arm")), strict=True)
+        place_of = {key: place for place, key in enumerate(keys)}
+        found = [
+            (place, row)
+            for row in rows
+            for arm in self.arms
+            if (place := place_of.get((row.prompt_id, row.repeat, arm))) is not None
+        ]
+        return self.calls.iloc[[place for place, _ in found]].reset_index(drop=True), [row for _, row in found]
 
     def __repr__(self) -> str:
         return f"AnswerMatrix({self.experiment!r}: {len(self.rows)} rows × {len(self.arms)} arms)"
@@ -145,9 +164,12 @@ def answer_matrix(
     grid: Grid,
     calls: pd.DataFrame,
     scorers: Sequence[Scorer],
-    with_input: Callable[[pd.DataFrame], pd.DataFrame],
+    read_calls: Callable[[], pd.DataFrame],
 ) -> AnswerMatrix:
-    """Return the matrix of scored calls, without warm-ups; ``with_input`` makes ``results.calls`` of them."""
+    """Return the matrix of scored calls, without warm-ups, which have at least :data:`COLUMNS`.
+
+    ``read_calls`` reads all of ``results.calls``, once somebody wants them.
+    """
     calls = calls[~calls["warmup"]].reset_index(drop=True)
     directions = calls.attrs.get("directions", {})
     columns = tuple(
@@ -157,7 +179,7 @@ def answer_matrix(
     by_trial = {
         (prompt_id, repeat, arm): index
         for index, (prompt_id, repeat, arm) in enumerate(
-            zip(calls["prompt_id"], calls["repeat"], calls["arm"], strict=True)
+            zip(*(plain_list(calls[name]) for name in ("prompt_id", "repeat", "arm")), strict=True)
         )
     }
     labels = [arm.label for arm in grid.arms]
@@ -174,7 +196,7 @@ def answer_matrix(
             differs = any(not _same(values[0], other) for other in values[1:])
             rows.append(MatrixRow(prompt.prompt_id, repeat, text, prompt.data, of_row, differs))
     full_labels = tuple(arm.full_label for arm in grid.arms)
-    return AnswerMatrix(name, tuple(labels), full_labels, columns, compared_by, tuple(rows), calls, with_input)
+    return AnswerMatrix(name, tuple(labels), full_labels, columns, compared_by, tuple(rows), read_calls)
 
 
 def _cells(calls: pd.DataFrame, scorers: Sequence[Scorer], columns: Sequence[ScoreColumn]) -> Iterator[Cell]:
@@ -207,11 +229,7 @@ def _cells(calls: pd.DataFrame, scorers: Sequence[Scorer], columns: Sequence[Sco
 
 def _values(calls: pd.DataFrame, name: str) -> list[Any]:
     """Return a column as Python values with None for nulls; all None without the column."""
-    if name not in calls.columns:
-        return [None] * len(calls)
-    column = calls[name]
-    values: list[Any] = column.astype("object").where(column.notna(), None).tolist()
-    return values
+    return plain_list(calls[name]) if name in calls.columns else [None] * len(calls)
 
 
 def _is_unsure(scale: tuple[float, float] | None, score: float | None, error: str | None) -> bool:
@@ -246,18 +264,22 @@ def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 def _with_regressions(cells: tuple[Cell | None, ...], columns: Sequence[ScoreColumn]) -> tuple[Cell | None, ...]:
     baseline = cells[0]
-    directions = [column.direction for column in columns]
     if baseline is None:
         return cells
+    judged = [
+        (nth, column.direction, before)
+        for nth, (column, before) in enumerate(zip(columns, baseline.scores, strict=True))
+        if column.direction is not None and before is not None
+    ]
     return tuple(
         cell._replace(flags=cell.flags | REGRESSED)
-        if cell is not None and any(map(_is_worse, directions, cell.scores, baseline.scores))
+        if cell is not None and any(_is_worse(better, cell.scores[nth], before) for nth, better, before in judged)
         else cell
         for cell in cells
     )
 
 
-def _is_worse(higher_is_better: bool | None, score: float | None, baseline: float | None) -> bool:
-    if higher_is_better is None or score is None or baseline is None or score == baseline:
+def _is_worse(higher_is_better: bool, score: float | None, baseline: float) -> bool:
+    if score is None or score == baseline:
         return False
     return (score < baseline) is higher_is_better and not math.isclose(score, baseline, rel_tol=_REL_TOL)

@@ -62,7 +62,7 @@ def with_conditions(
             wanted.pop("machine")
         for name, value in wanted.items():
             differ[rows.index] |= ~_is(rows[name], value)
-    times = {name: calls[name].mask(differ) for name in _TIMES} if differ.any() else {}
+    times = {name: calls[name].mask(differ) for name in _TIMES if name in calls} if differ.any() else {}
     return calls.assign(other_conditions=differ, **times)
 
 

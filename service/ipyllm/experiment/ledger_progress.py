@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.dataframes.conditions import in_words
+from ipyllm.dataframes.convert import plain_list
 from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
 from ipyllm.experiment.spending_limit import max_cost
@@ -14,7 +15,7 @@ from ipyllm.experiment.steps import with_steps
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Container, Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
     import pandas as pd
@@ -32,6 +33,12 @@ _LEADING_COLUMNS: Final = (
     "experiment", "arm", "model", "variant", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt",
     "response", "status", "error_category", "cause", "error_message", "finish_reason",
 )  # fmt: skip
+_COLUMNS: Final = frozenset({
+    "call_id", "started_at", "experiment", "tags", "warmup", "step", "status", "error_category", "address", "endpoint",
+    "cost_usd", "total_s",
+})  # fmt: skip
+"""Columns that are read in any case."""
+
 _MAX_NAMES = 5
 
 
@@ -39,15 +46,25 @@ class LedgerProgress:
     """The rows of one experiment, as the ledger has them now.
 
     Rows of trials that are not in the grid belong to an earlier grid; ``texts`` has answers that are not in the ledger.
+    ``only`` reads these columns and those that :meth:`done` and :meth:`calls` need, instead of all.
     """
 
-    def __init__(self, name: str, grid: Grid, ledger: Ledger, texts: Mapping[str, str] | None = None) -> None:
-        from ipyllm.dataframes.usage import usage
+    def __init__(
+        self,
+        name: str,
+        grid: Grid,
+        ledger: Ledger,
+        texts: Mapping[str, str] | None = None,
+        *,
+        only: AbstractSet[str] | None = None,
+    ) -> None:
+        from ipyllm.dataframes.filters import read_frame
+        from ipyllm.ledger.query import Query
 
         self._grid = grid
         self._name = name
         self._texts = texts or {}
-        rows = usage(kernel=None, experiment=name, ledger=ledger)
+        rows = read_frame(Query(experiments=(name,), only=None if only is None else _COLUMNS | only), ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
             trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
@@ -56,7 +73,7 @@ class LedgerProgress:
         self._is_step = self.rows["step"].notna()  # of a call that went on
         self._earlier = EarlierRows(self.rows, grid)
         self.rows["trial"] = self._earlier.trials
-        self._in_grid = self.rows["trial"].isin(grid.trials.keys())
+        self._in_grid = _among(self.rows["trial"], grid.trials)
 
     def done(self) -> set[str]:
         """Return the keys of the trials that were answered, or failed with a final error."""
@@ -66,7 +83,7 @@ class LedgerProgress:
 
     def done_in_words(self) -> str:
         """Return how many trials of the grid are done, and under which conditions they were asked."""
-        is_done = self.rows["trial"].isin(self.done()) & ~self._is_warmup & (self.rows["status"] != "running")
+        is_done = _among(self.rows["trial"], self.done()) & ~self._is_warmup & (self.rows["status"] != "running")
         rows = self.rows[is_done].drop_duplicates("trial", keep="last")
         return f"{len(rows)} of {len(self._grid)} {in_words(rows)}" if len(rows) else ""
 
@@ -86,7 +103,7 @@ class LedgerProgress:
         )
         rows = rows.loc[rows.index.isin(best) | is_warmup]
         is_warmup = is_warmup[rows.index]
-        trials = [self._grid.trials[key] for key in rows["trial"]]
+        trials = [self._grid.trials[key] for key in plain_list(rows["trial"])]
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
             model=[trial.arm.model for trial in trials],
@@ -98,12 +115,13 @@ class LedgerProgress:
             n_rows=[len(trial.prompt.rows) for trial in trials],
             prompt=[trial.prompt.text for trial in trials],
             warmup=is_warmup,
-            reused=rows["trial"].isin(done_before) & ~is_warmup,
+            reused=_among(rows["trial"], done_before) & ~is_warmup,
         )
-        if self._texts:
+        if self._texts and "response" in rows.columns:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
-        other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid", "step"}]
-        return rows[[*_LEADING_COLUMNS, *other_columns]].reset_index(drop=True)
+        leading = [name for name in _LEADING_COLUMNS if name in rows.columns]
+        other_columns = [name for name in rows.columns if name not in {*leading, "trial", "grid", "step"}]
+        return rows[[*leading, *other_columns]].reset_index(drop=True)
 
     def costs(self) -> pd.DataFrame:
         """Return what all calls of the experiment cost, earlier grids included: see :attr:`Results.costs`."""
@@ -132,7 +150,7 @@ class LedgerProgress:
         """
         import pandas as pd
 
-        lost = rows[(rows["status"] == "interrupted") & rows["trial"].isin(self._grid.trials.keys())]
+        lost = rows[(rows["status"] == "interrupted") & _among(rows["trial"], self._grid.trials)]
         trials = [self._grid.trials[key] for key in lost["trial"]]
         bounds = [max_cost(each.arm.service, replace(each.arm.request, messages=each.messages)) for each in trials]
         return pd.Series(bounds, index=lost.index, dtype="float64")
@@ -150,7 +168,7 @@ class LedgerProgress:
         asked = {*stored["arm"], *(trials[key].arm.label for key in stored["trial"] if key in trials)}  # or renamed
         if new_arms := [arm.label for arm in self._grid.arms if arm.label not in asked]:
             sentences.append(f"New: {_named('arm', new_arms)}.")
-        removed = stored[~stored["trial"].isin(trials.keys())]
+        removed = stored[~_among(stored["trial"], trials)]
         if not removed.empty:
             arm_removed = ~removed["arm"].isin(labels)
             prompt_removed = ~removed["prompt_id"].isin(ids)
@@ -183,6 +201,13 @@ def answered_trials(ledger: Ledger, name: str) -> set[str]:
     rows = usage(kernel=None, experiment=name, status="ok", text=False, ledger=ledger)
     measured = rows["tags"][~rows["warmup"].fillna(value=False).astype(bool) & rows["step"].isna()]
     return {tags[TRIAL_TAG] for tags in measured if isinstance(tags, dict) and TRIAL_TAG in tags}
+
+
+def _among(column: pd.Series[Any], values: Container[str]) -> pd.Series[bool]:
+    """Return which values of a column of text are among these: faster than isin() with many values."""
+    import pandas as pd
+
+    return pd.Series([value in values for value in plain_list(column)], index=column.index, dtype=bool)
 
 
 def _array(values: Iterable[Any]) -> Any:

@@ -15,6 +15,7 @@ from ipyllm.totals import CostTotal
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     import pandas as pd
@@ -287,9 +288,12 @@ class Results:
         It has the scores and their reasons, and flags what :meth:`explore` can filter by. Calls without a score are
         scored now, as in :attr:`calls`.
         """
-        from ipyllm.experiment.answer_matrix import answer_matrix
+        from ipyllm.experiment.answer_matrix import COLUMNS, answer_matrix
 
-        return answer_matrix(self._name, self._grid, self._scored(), self._scores.scorers, self._with_input)
+        scored = self._scores.join_known(self._parsed.join(self._calls(COLUMNS)))
+        if scored is None:
+            scored = self._scored()
+        return answer_matrix(self._name, self._grid, scored, self._scores.scorers, lambda: self.calls)
 
     def judgements(self, matrix: AnswerMatrix) -> RowJudgements:
         """Return the votes and notes on the rows of a matrix, and the means to add some."""
@@ -342,8 +346,8 @@ class Results:
         caveat = f" ({total.caveat})" if total.caveat else ""
         return f"<p>It costs {total.amount}{caveat}: {', '.join(parts)}.</p>"
 
-    def _ledger_progress(self) -> LedgerProgress:
-        return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
+    def _ledger_progress(self, only: AbstractSet[str] | None = None) -> LedgerProgress:
+        return LedgerProgress(self._name, self._grid, self._ledger, self._texts, only=only)
 
     def _scored(self) -> pd.DataFrame:
         return self._scores.join(self._parsed.join(self._calls()), self._ledger)
@@ -361,10 +365,10 @@ class Results:
         }
         return calls
 
-    def _calls(self) -> pd.DataFrame:
-        """Return the calls, with the number of their row, from 0."""
+    def _calls(self, only: AbstractSet[str] | None = None) -> pd.DataFrame:
+        """Return the calls, with the number of their row, from 0, and these columns of the ledger, or else all."""
         latest = self._latest_run()
-        calls = self._ledger_progress().calls(frozenset() if latest is None else latest.done_before)
+        calls = self._ledger_progress(only).calls(frozenset() if latest is None else latest.done_before)
         return self._parsed.checked(with_conditions(calls, latest, self._concurrency()))
 
     def _votes(self) -> pd.DataFrame:

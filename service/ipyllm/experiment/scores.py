@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.convert import plain_list
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -71,25 +73,34 @@ class Scores:
         """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
         if not self._scorers:
             return calls
-        from ipyllm.scorers.scoring import with_directions
-
         self._read_stored(calls)
         for scorer in self._scorers:
             if scorer.begin is not None:  # it reads what may have changed since, such as votes
                 for known in self._by_call.values():
                     known.pop(scorer.name, None)
-        answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
+        answered = _answered(calls)
+        for names, indices in self._missing(answered).items():
+            self._score([scorer for scorer in self._scorers if scorer.name in names], answered.iloc[indices], ledger)
+        return self._with_columns(calls)
+
+    def join_known(self, calls: pd.DataFrame) -> pd.DataFrame | None:
+        """Return what :meth:`join` does; None if there is something to score, which may need any column of a call."""
+        if not self._scorers:
+            return calls
+        self._read_stored(calls)
+        if any(scorer.begin is not None for scorer in self._scorers) or self._missing(_answered(calls)):
+            return None
+        return self._with_columns(calls)
+
+    def _missing(self, answered: pd.DataFrame) -> dict[tuple[str, ...], list[int]]:
+        """Return the places of calls without all scores, by the names of the scorers that are missing."""
+        names = tuple(scorer.name for scorer in self._scorers)
         missing: dict[tuple[str, ...], list[int]] = {}
-        for index, call_id in enumerate(answered["call_id"]):
+        for index, call_id in enumerate(plain_list(answered["call_id"])):
             known = self._by_call.get(call_id, {})
-            names = tuple(scorer.name for scorer in self._scorers if scorer.name not in known)
-            missing.setdefault(names, []).append(index)
-        for names, indices in missing.items():
-            scorers = [scorer for scorer in self._scorers if scorer.name in names]
-            if scorers:
-                self._score(scorers, answered.iloc[indices], ledger)
-        calls = calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
-        return with_directions(calls, self._scorers)
+            missing.setdefault(tuple([name for name in names if name not in known]), []).append(index)
+        missing.pop((), None)
+        return missing
 
     def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
         from ipyllm.scorers.scoring import Scoring
@@ -131,29 +142,34 @@ class Scores:
         """Use the scores that another kernel paid for."""
         if not self._reads_stored:
             return
-        for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
-            for scorer in self._scorers:
-                stored = (tags or {}).get(scorer.columns[0])
+        names = {scorer.columns[0]: scorer.name for scorer in self._scorers}
+        for call_id, tags in zip(plain_list(calls["call_id"]), calls["tags"].tolist(), strict=True):
+            for column in names.keys() & (tags or {}).keys():
                 known = self._by_call.setdefault(call_id, {})
-                if stored is not None and scorer.name not in known:
-                    known[scorer.name] = json.loads(stored)
+                if names[column] not in known:
+                    known[names[column]] = json.loads(tags[column])
 
-    def _columns(self) -> dict[str, tuple[str, str]]:
-        """Return scorer and name of each column to show: scores and errors always, others if they have values."""
-        given = {name for found in self._by_call.values() for columns in found.values() for name in columns}
-        return {
-            name: (scorer.name, name)
-            for scorer in self._scorers
-            for index, name in enumerate(scorer.columns)
-            if index < _ALWAYS_SHOWN or name in given
-        }
-
-    def _column(self, scorer: str, name: str, calls: pd.DataFrame) -> pd.Series[Any]:
+    def _with_columns(self, calls: pd.DataFrame) -> pd.DataFrame:
+        """Return ``calls`` with the columns to show: scores and errors always, others if any call has one."""
         import pandas as pd
 
-        values = [self._by_call.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
-        is_text = name.endswith(("_error", "_reason"))
-        return pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")
+        from ipyllm.scorers.scoring import with_directions
+
+        call_ids = plain_list(calls["call_id"])
+        columns: dict[str, pd.Series[Any]] = {}
+        for scorer in self._scorers:
+            given = {name for found in self._by_call.values() for name in found.get(scorer.name, ())}
+            scored = [self._by_call.get(call_id, {}).get(scorer.name, {}) for call_id in call_ids]
+            for nth, name in enumerate(scorer.columns):
+                if nth < _ALWAYS_SHOWN or name in given:
+                    is_text = name.endswith(("_error", "_reason"))
+                    values = [found.get(name) for found in scored]
+                    columns[name] = pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")
+        return with_directions(calls.assign(**columns), self._scorers)
+
+
+def _answered(calls: pd.DataFrame) -> pd.DataFrame:
+    return calls[(calls["status"] == "ok") & ~calls["warmup"]]
 
 
 def _not_stored(_response: Any) -> None:

@@ -228,6 +228,8 @@ class StampedSocket(socket.socket):
             return self._peek(length)[1] != stamp
 
         ends = [match.end() for match in _ENDS.finditer(data, start, len(data) - 1)]  # where segments usually end
+        if ends and is_later(ends[0] + 1) and not is_later(ends[0]):  # mostly: one event, and others wait
+            return ends[0]
         n = bisect_left(ends, True, key=is_later)
         begin = ends[n - 1] if n else start
         if n and is_later(begin + 1):

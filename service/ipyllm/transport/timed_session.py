@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 
 from ipyllm.transport.stamped_socket import stamped_socket, stamped_socket_of
 from ipyllm.transport.wire_times import current_times
@@ -31,7 +33,24 @@ def timed_session(connector: Mapping[str, Any], **options: Any) -> aiohttp.Clien
     )
 
 
+class _Protocol(ResponseHandler):
+    """aiohttp's protocol, but that reading which was not paused is not resumed.
+
+    From 3.14 on, aiohttp resumes it after each chunk of a body that is read, by way of five calls. Only what was paused
+    has something left to parse.
+    """
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """Resume reading that was paused."""
+        if self._reading_paused:
+            super().resume_reading(*args, **options)
+
+
 class _TimedConnector(aiohttp.TCPConnector):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = cast("partial[ResponseHandler]", partial(_Protocol, loop=self._loop))
+
     async def _create_connection(self, *args: Any) -> Any:
         times = current_times.get()
         if times is None:

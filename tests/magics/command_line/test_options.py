@@ -263,7 +263,7 @@ def test_the_page_fits_a_notebook():
 # ---- mistakes ----------------------------------------------------------------------------------------
 
 MISTAKES = {
-    "-f jsn": "usage: %%llm: -f needs one of markdown, text, code, json, html, not 'jsn'. Did you mean 'json'?",
+    "-f jsn": "usage: %%llm: -f needs one of markdown, text, code, json, html, tokens, not 'jsn'. Did you mean 'json'?",
     "--schema Ctiy": "usage: There is no variable 'Ctiy' for --schema. Did you mean 'City'?",
     "--schema os": "bad request: os cannot be used as a schema",
     "--tools wether": "usage: There is no function 'wether' for --tools. Did you mean 'weather'?",

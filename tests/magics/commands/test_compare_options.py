@@ -187,6 +187,7 @@ CHECKS = {
     "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
     "top_p": parameters("--top-p 0.9", "top_p", 0.9), "seed": parameters("--seed 7", "seed", 7),
     "stop": parameters("--stop END", "stop", ["END"]), "params": parameters("-p top_k=3", "top_k", 3),
+    "logprobs": parameters("--logprobs 3", "top_logprobs", 3),
     "timeout": timeout, "cache": cache, "tags": tags, "raw": raw, "quiet": quiet, "dry_run": dry_run, "help": help_,
 }  # fmt: skip
 
@@ -251,7 +252,7 @@ def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("-f jsn", "-f needs one of markdown, text, code, json, html, not 'jsn'. Did you mean 'json'?"),
+        ("-f jsn", "-f needs one of markdown, text, code, json, html, tokens, not 'jsn'. Did you mean 'json'?"),
         ("-f text --quiet", "--quiet shows nothing, so -f text would have no effect."),
         ("--dry-run --quiet", "--dry-run only shows, and --quiet shows nothing; give one of them."),
         ("-f text --schema City", "--schema answers in JSON, so -f text contradicts it."),

@@ -126,7 +126,11 @@ def test_conversation_format_parameters_tags_timeout_and_cache_have_defaults_too
     ("name", "value", "sentence"),
     [
         ("model", "'opnai/x'", "did you mean 'openai/x'?"),
-        ("format", "'jsn'", "format must be one of markdown, text, code, json, html, not 'jsn'. Did you mean 'json'?"),
+        (
+            "format",
+            "'jsn'",
+            "format must be one of markdown, text, code, json, html, tokens, not 'jsn'. Did you mean 'json'?",
+        ),
         ("temperature", "'hot'", "temperature"),
         ("modle", "'x'", "Did you mean `model`?"),
     ],

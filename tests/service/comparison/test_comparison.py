@@ -16,6 +16,7 @@ from ipyllm import (
     OpenAIService,
     compare,
     usage,
+    votes,
 )
 from ipyllm.events import Finished, TextDelta
 from ipyllm.pipeline.call import Call
@@ -177,7 +178,7 @@ def test_tools_of_all_arms_run_in_the_thread_that_waits(fake):
         (["openai/a"], [{"temperature": 0}, {"temperature": 9}], "temperature must be a number between 0 and 2, not"),
         (["openai/a"], [{"temprature": 0}, {}], "There is no parameter 'temprature'; did you mean 'temperature'?"),
         (["openai/a"], ["temperature"], "params must be a dict of parameters, or a list of them, not"),
-        (["openai/a", "deepseek/b"], [], "DeepSeek needs a key: set DEEPSEEK_API_KEY"),
+        (["deepseek/a", "deepseek/b"], [], "DeepSeek needs a key: set DEEPSEEK_API_KEY"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_right_is_one_sentence_before_anything_is_sent(fake, models, params, sentence):
@@ -186,6 +187,41 @@ def test_what_cannot_be_right_is_one_sentence_before_anything_is_sent(fake, mode
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert fake.requests == []
+
+
+def test_an_arm_without_a_key_fails_alone(fake):
+    done = compare("Go", models=["openai/a", "deepseek/b", "openai/c"])
+    assert [response.status for response in done.responses] == ["ok", "error", "ok"]
+    assert "DeepSeek needs a key: set DEEPSEEK_API_KEY" in repr(done)
+    assert len(fake.requests) == 2
+    with pytest.raises(LLMError, match="B has no complete answer"):
+        done.vote("B")
+
+
+def test_each_model_can_have_a_history_of_its_own(fake):
+    histories = [[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": text}] for text in "ab"]
+    compare("Why?", models=["openai/a", "openai/b"], system="Be brief.", histories=histories)
+    sent = {request.json["model"]: request.json["messages"] for request in fake.requests}
+    for model in "ab":
+        assert [message["content"] for message in sent[model]] == ["Be brief.", "Hi", model, "Why?"]
+    with pytest.raises(LLMError, match="histories has those of 1 model, but there are 2"):
+        Comparison("Why?", models=["openai/a", "openai/b"], histories=histories[:1])
+
+
+def test_one_arm_asked_again_has_another_answer_and_the_vote_is_withdrawn(fake):
+    done = compare("Go", models=["openai/a", "openai/b"], blind=True)
+    done.vote("A")
+    first = [response.call_id for response in done.responses]
+    done.ask_again(1)
+    done.wait()
+    assert done.responses[0].call_id == first[0]
+    assert done.responses[1].call_id != first[1]
+    assert done.vote_cast is None
+    assert not done.names_hidden, "who has seen the names does not forget them"
+    assert votes().empty
+    done.vote("tie")
+    done.withdraw_vote()
+    assert votes().empty
 
 
 def test_two_services_of_one_name_at_different_addresses_can_be_told_apart(fake):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +12,7 @@ import pytest
 from ipyllm.dataframes.calls_frame import CallsFrame
 from ipyllm.dataframes.filters import as_tuple, kernel_filter
 from ipyllm.dataframes.usage import summarise, usage
-from ipyllm.ledger import Ledger, current_ledger, set_ledger
+from ipyllm.ledger import Ledger, arrow_read, current_ledger, set_ledger
 from ipyllm.ledger.columns import COLUMNS
 from ipyllm.ledger.ids import kernel_id
 
@@ -254,3 +255,33 @@ def test_times_are_shown_to_the_second_and_kept_to_the_microsecond():
         assert "2026-11-27 02:39:17+00:00" in shown
         assert "031055" not in shown
     assert calls["started_at"].iloc[0] == started
+
+
+@pytest.mark.parametrize("min_rows", [1, 10**9])
+def test_only_the_columns_asked_for_are_read_and_returned_in_their_order(ledger, call, min_rows, monkeypatch):
+    monkeypatch.setattr(arrow_read, "MIN_ROWS", min_rows)
+    for n in range(3):
+        ledger.put(call(status="ok", tags={"arm": str(n)}, ttft_s=n / 4, response="a"))
+    assert ledger.flush(30)
+    wanted = ["ttft_s", "model", "response"]
+    read = []
+    for name in ("read", "read_large"):
+        original = getattr(ledger, name)
+        monkeypatch.setattr(ledger, name, lambda query, ask=original: (read.append(query), ask(query))[1])
+    frame = usage(None, columns=wanted, tags={"arm": "1"}, ledger=ledger)
+    pd.testing.assert_frame_equal(frame, usage(None, tags={"arm": "1"}, ledger=ledger)[wanted])
+    assert set(read[0].columns) == {*wanted, "call_id", "started_at", "tags"}
+    assert list(usage(None, columns="model", ledger=ledger)) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"columns": ["modle"]}, "There is no column 'modle'. Did you mean 'model'"),
+        ({"columns": []}, "leave it out for all columns"),
+        ({"columns": ["model", "prompt"], "text": False}, "text=False leaves out prompt"),
+    ],
+)
+def test_columns_that_cannot_be_read_are_refused_in_a_sentence(options, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        usage(**options)

@@ -14,8 +14,19 @@ def eventually(claim, seconds=30.0):
     return found
 
 
+def rounds(widget):
+    """Return the question of each round, and its answers by mark."""
+    turns = {turn["id"]: turn for turn in widget._controller.snapshot()["turns"]}
+    return [
+        (turn, {turns[name]["mark"]: turns[name] for name in turn["columns"]})
+        for turn in turns.values()
+        if "columns" in turn
+    ]
+
+
 def shown(widget):
-    return {turn["mark"]: turn for turn in widget._controller.snapshot()["turns"]}
+    """Return the answers of the last round by mark."""
+    return rounds(widget)[-1][1]
 
 
 def text_of(turn):

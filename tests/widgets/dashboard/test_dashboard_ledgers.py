@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -166,8 +167,51 @@ def test_a_large_ledger_is_shown_whole_and_one_call_of_it_is_read_alone(dashboar
     shown = dashboard(since="all")
     shown.channel._send = lambda message, buffers: shown_to.append(message)
     shown_to = []
-    assert n_shown(shown) == 60_000
+    assert n_shown(shown) == 5_000
+    assert "These are the newest 5,000 calls; the others are being read." in shown.problem
+    end = time.monotonic() + 100
+    while n_shown(shown) != 60_000:
+        assert time.monotonic() < end, shown.problem
+        time.sleep(0.05)
+    assert not shown.problem
     assert "the latest 50 of 60,000" in shown.calls
     assert len(shown.charts) + len(shown.calls) + len(shown.models) < 100_000, "what is sent does not grow with it"
     shown._on_command(shown, {"command": "call", "call_id": f"{59_999:026d}"}, [])
     assert "It is." in shown_to[0]["html"]
+
+
+@pytest.mark.timeout(400)
+def test_filters_of_a_large_ledger_show_what_was_read_before_it_is_read_anew(dashboard, monkeypatch):
+    for start, model, status in ((0, "lab/a", "ok"), (5_000, "lab/b", "ok"), (10_000, "lab/b", "error")):
+        put(n=5_000, first=start, model=model, status=status, tags={"arm": model}, attempts=1)
+    put(first=20_000, kernel_id="another", model="lab/c", started_at=datetime.now(UTC) - timedelta(days=3))
+    monkeypatch.setattr(UsageDashboard, "_start_thread", lambda _self: None)
+    shown = dashboard(scope="all", since="all")
+    shown.refresh()
+    assert n_shown(shown) == 15_001
+    for filters, n in (
+        ({"model": "lab/b"}, 10_000),
+        ({"status": "error"}, 5_000),
+        ({"model": "lab/a"}, 0),
+        ({"model": "", "status": ""}, 15_001),
+        ({"scope": "kernel"}, 15_000),
+        ({"scope": "all", "since": "week"}, 15_001),
+        ({"since": "day"}, 15_000),
+    ):
+        shown.choose(**filters)
+        assert (n_shown(shown), shown.problem) == (n, ""), filters
+        assert '<option value="lab/a"' in shown.bar
+    shown.choose(tag="arm=lab/a")
+    assert n_shown(shown) == 5_000
+    assert "These are the newest 5,000" in shown.problem, "tags are not among what is kept"
+
+
+def test_what_is_saved_before_all_calls_were_read_says_so(dashboard, monkeypatch):
+    put(n=5_001)
+    with monkeypatch.context() as patch:
+        patch.setattr(UsageDashboard, "_start_thread", lambda _self: None)
+        shown = dashboard()
+        assert "last day · the newest 5,000 calls · " in shown._static_content().text
+    shown.refresh()
+    assert "newest" not in shown._static_content().text
+    assert "calls 5,001" in shown._static_content().text

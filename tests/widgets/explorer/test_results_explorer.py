@@ -169,6 +169,26 @@ def test_votes_and_notes_are_stored_and_told_to_every_view(explore):
     assert explore(results).comm.sent[0]["state"]["judgements"]["2"] == {"vote": "1", "note": "Good."}
 
 
+def test_only_what_is_shown_is_read_and_the_selection_has_all_columns(explore, monkeypatch):
+    from ipyllm.ledger import Ledger
+
+    results = reviews(3)
+    calls = results.calls  # scored
+    read = []
+    monkeypatch.setattr(Ledger, "read", lambda self, query, _read=Ledger.read: read.append(query) or _read(self, query))
+    explorer = explore(results)
+    columns = {name for query in read for name in query.columns if query.table.name == "calls"}
+    assert "response" in columns
+    assert not {"reasoning", "ttft_s", "params"} & columns
+    assert list(explorer.selection.columns) == [*calls.columns, "vote", "note"]
+    assert explorer.selection["call_id"].tolist() == calls["call_id"].tolist()
+
+
+def test_a_scorer_of_an_explorer_sees_the_whole_call(explore):
+    explorer = explore(reviews(2).rescore([lambda response: response.usage.output_tokens]))
+    assert table_of(explorer)["cells"][0]["scores"] == [[12, 13]]
+
+
 def test_a_vote_is_withdrawn_for_every_view(explore):
     results = reviews(2)
     explorer = explore(results)

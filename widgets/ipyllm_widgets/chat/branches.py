@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.conversations.history import Turn
 from ipyllm.errors import LLMError, bad_request
+from ipyllm_widgets.chat.question_queue import QuestionQueue
 from ipyllm_widgets.chat.turn_tree import RemovedNode, TurnNode, TurnTree
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Branches:
 
     Attributes
     ----------
+    queue : QuestionQueue
+        Questions that wait until the running answer has ended.
     path : list of TurnNode
         The shown turns, the oldest first.
     tree : TurnTree
@@ -47,6 +50,7 @@ class Branches:
     """
 
     def __init__(self, history: ConversationHistory, numbers: Iterator[int] | None = None) -> None:
+        self.queue = QuestionQueue()
         self.path: list[TurnNode] = []
         self.tail: TurnNode | None = None
         self._history = history

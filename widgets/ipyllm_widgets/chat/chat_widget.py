@@ -16,9 +16,10 @@ from ipyllm.registry.models import create_llm_service
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
 from ipyllm_widgets.available_models import validate_model_names
-from ipyllm_widgets.chat.chat_controller import ChatController, ChatSettings
+from ipyllm_widgets.chat.chat_controller import ChatController
 from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
+from ipyllm_widgets.chat.chat_settings import ChatSettings
 from ipyllm_widgets.live_widget import LiveWidget
 from ipyllm_widgets.widget_parameters import validate_params
 
@@ -82,6 +83,9 @@ class ChatWidget(LiveWidget):
         "set": {"model?": str, "system?": str, "params?": dict},
         "undo_delete": {"turn": str},
         "text": {"turn": str, "part?": str},
+        "resume": {"turn": str},
+        "unqueue": {"question": str},
+        "send_next": {},
         "draft": {"text": str},
         "conversations": {"query": str},
         "switch": {"conversation?": str},
@@ -236,7 +240,7 @@ class ChatWidget(LiveWidget):
 
     def _do_send(self, _content: dict[str, Any], buffers: Sequence[Any], *, text: str) -> None:
         self._controller.draft("")
-        self._controller.send(text, [bytes(buffer) for buffer in buffers])
+        self._controller.queue(text, [bytes(buffer) for buffer in buffers])
 
     def _do_conversations(self, content: dict[str, Any], _buffers: Sequence[Any], *, query: str) -> None:
         found = self._conversations.find(query, self._name)
@@ -259,6 +263,9 @@ class ChatWidget(LiveWidget):
     def _do_undo_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:
         self._conversations.restore(conversation)
         self.switch(conversation)
+
+    def _do_unqueue(self, content: dict[str, Any], _buffers: Sequence[Any], *, question: str) -> None:
+        self.channel.send("text", nonce=content.get("nonce"), text=self._controller.unqueue(question))
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
         text = self.export(cast("ExportFormat", format))  # raises for another format

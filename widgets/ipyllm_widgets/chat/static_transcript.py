@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipyllm.messages import Message
+    from ipyllm_widgets.chat.turn_tree import TurnNode
+    from ipyllm_widgets.live_answer import LiveAnswer
 
-__all__ = ["message_html", "transcript"]
+__all__ = ["message_html", "transcript", "unanswered_messages"]
 
 _AUTHORS = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool", "note": "Note"}
 _QUESTION_CHARS = 20_000  # characters
@@ -53,6 +55,18 @@ def _message_markdown(message: Message) -> str:
 
 def _author(message: Message) -> str:
     return _AUTHORS.get(message["role"], str(message["role"]))
+
+
+def unanswered_messages(node: TurnNode, live: LiveAnswer | None) -> list[Message]:
+    """Return a question without a complete answer, what there is of the answer, and a note that says so."""
+    if live is not None:
+        text, note = live.source("text"), "The answer was incomplete when the notebook was saved."
+    else:
+        failed = node.response.error_message if node.response is not None else None
+        reasoned = node.response is not None and node.response.reasoning
+        text, note = "", failed or f"Stopped {'while it was reasoning' if reasoned else 'before the first word'}."
+    answer: list[Message] = [{"role": "assistant", "content": text}] if text else []
+    return [node.question, *answer, {"role": "note", "content": note}]
 
 
 def transcript(messages: Sequence[Message], title: str) -> StaticContent:

@@ -20,12 +20,12 @@ _SHOWN_CHARS = 20_000  # of a question; the browser asks for the rest
 
 
 def turn_payload(
-    node: TurnNode, position: tuple[int, int], *, running: bool, waiting: Waiting | None = None
+    node: TurnNode, position: tuple[int, int], *, running: bool, waiting: Waiting | None = None, resumable: bool = False
 ) -> dict[str, Any]:
     """Return the payload of ``node``, without the parts of a running answer, which deltas send.
 
-    ``waiting`` is what its call waits for. Renders the ``parts`` if they are None. ``position`` is the number of the
-    branch, from 1, and of all branches.
+    ``waiting`` is what its call waits for, ``resumable`` whether the answer can be continued. Renders the ``parts`` if
+    they are None. ``position`` is the number of the branch, from 1, and of all branches.
 
     Examples
     --------
@@ -43,6 +43,7 @@ def turn_payload(
         "branch": list(position),
         "note": node.note,
         "error": None,
+        "resumable": resumable,
         "waiting": waiting_payload(waiting),
     }
     if running:

@@ -1,85 +1,38 @@
-"""Controller of a comparison: the arms, the streaming answers, the votes and the ranking."""
+"""Controller of a comparison: the rounds of questions and answers, the votes and the ranking."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import partial
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.registry.models import common_efforts, create_llm_service
-from ipyllm.rendering import (
-    columns_html,
-    columns_markdown,
-    columns_text,
-    escape_markdown,
-    reasoning_html,
-    to_html,
-)
+from ipyllm.registry.models import common_efforts
 from ipyllm.request import Provenance
-from ipyllm.text.format import shorten
+from ipyllm_widgets.chat.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES, user_message
+from ipyllm_widgets.compare.arm_histories import earlier_messages
+from ipyllm_widgets.compare.compare_round import CompareRound
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
-from ipyllm_widgets.live_answer import LiveAnswer, waiting_payload
 from ipyllm_widgets.static_output import StaticContent
-from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
-    from ipyllm.rendering import Column
-    from ipyllm.services.base import BaseLLMService
+    from ipyllm_widgets.compare.compare_settings import CompareSettings
+    from ipyllm_widgets.live_answer import LiveAnswer
     from ipyllm_widgets.message_channel import MessageChannel
 
-__all__ = ["ArmSettings", "CompareController", "CompareSettings"]
+__all__ = ["CompareController"]
 
 _MIN_ARMS = 2
-_MAX_PROMPT_CHARS = 4_000  # a longer question is sent in part
-_EXCERPT_CHARS = 1_200  # of a longer question
-_TITLE_CHARS = 120  # of the question above the static output
-
-
-@dataclass(frozen=True)
-class ArmSettings:
-    """One compared model with its own parameters."""
-
-    model: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    def service(self, shared: Mapping[str, Any]) -> BaseLLMService:
-        """Create the service; its own parameters override the shared ones."""
-        return create_llm_service(self.model, **{**shared, **self.params})
-
-
-@dataclass(frozen=True)
-class CompareSettings:
-    """Settings of the next question."""
-
-    arms: list[ArmSettings]
-    params: dict[str, Any] = field(default_factory=dict)
-    system: str = ""
-    blind: bool = False
-
-    def with_changes(self, changes: Mapping[str, Any]) -> CompareSettings:
-        """Return these settings with ``changes``.
-
-        Raises
-        ------
-        LLMError
-            A model does not exist, or a parameter is invalid.
-        """
-        arms = _validate_arms(changes["arms"]) if "arms" in changes else self.arms
-        params = validate_params(changes["params"]) if "params" in changes else self.params
-        for arm in arms:
-            arm.service(params)
-        system, blind = changes.get("system", self.system), changes.get("blind", self.blind)
-        return CompareSettings(arms, dict(params), str(system or ""), bool(blind))
+_LONG_COMPARISON = 10  # rounds; longer ones are rendered more seldom for the static output
 
 
 class CompareController(Controller):
-    """Asks several models the same question at once, one question after another.
+    """Asks several models the same questions, one after another. Each question with its answers is a round.
+
+    A question that follows is sent to each model with its own answers to the earlier ones. The conversation is made of
+    the rounds since the last that did not follow.
 
     Parameters
     ----------
@@ -94,59 +47,116 @@ class CompareController(Controller):
     ) -> None:
         super().__init__(channel, on_error)
         self.settings = settings
-        self.comparison: Comparison | None = None
-        self._answers: list[LiveAnswer] = []
-        self._parts: dict[str, dict[str, Any]] = {}  # of finished answers, by name
+        self.rounds: list[CompareRound] = []
         self._count = 0
         self._ranking = ""
-        self._retirement = ""
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The last comparison; None before the first."""
+        return self.rounds[-1].comparison if self.rounds else None
 
     # ---- commands -------------------------------------------------------------------------
 
-    def ask(self, prompt: str) -> Comparison:
+    def ask(self, prompt: str, images: Iterable[Any] = ()) -> Comparison:
         """Ask all models, and return at once.
 
         Raises
         ------
         LLMError
-            An answer is still streaming, the prompt is empty, or a model cannot be asked. Nothing was sent.
+            An answer is still streaming, the question is empty, or a model cannot be asked. Nothing was sent.
         """
-        if not isinstance(prompt, str):
-            raise bad_request(f"A question must be a string, not {type(prompt).__name__}.")
+        question = user_message(prompt, images)
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
-            settings = self.settings
-            if len(settings.arms) < _MIN_ARMS:
+            if len(self.settings.arms) < _MIN_ARMS:
                 raise bad_request("There is nothing to compare: choose at least two models.")
-            services = [arm.service(settings.params) for arm in settings.arms]
-            retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
-            comparison = Comparison(
-                prompt,
-                services,
-                system=settings.system or None,
-                provenance=Provenance(origin="widget"),
-                blind=settings.blind,
-            )
+            asked = self._next_round(question)
+            self.rounds.append(asked)
             self._count += 1
-            answers = [
-                LiveAnswer(f"{self._count}-{arm.mark}", partial(comparison.waiting, index))
-                for index, arm in enumerate(comparison.arms)
-            ]
-            self.comparison, self._answers, self._parts = comparison, answers, {}
-            self._retirement = retirement
-            self._begin(answers)
-            self._call = comparison
+            self._begin(asked.answers)
+            self._call = comparison = asked.comparison
             try:
-                comparison.start(lambda index, event: self._receive(answers[index], event))
+                comparison.start(lambda index, event: self._receive(asked.answers[index], event))
             except BaseException:  # an interrupt: requests that were not sent would never end
-                self.comparison, self._answers = None, []
+                self.rounds.remove(asked)
                 self._end()
                 raise
             finally:
                 self._publish()
         self.refresh()  # a notebook that is saved now contains the question
         return comparison
+
+    def _next_round(self, question: dict[str, Any]) -> CompareRound:
+        settings, before = self.settings, self._conversation() if self.settings.multi_turn else []
+        names = settings.names
+        blind = settings.blind and (not before or before[-1].comparison.names_hidden)
+        if blind and before:  # whoever was A stays A
+            shown = before[-1].names
+            names = sorted(names, key=lambda name: shown.index(name) if name in shown else len(shown))
+        services = [settings.service(name) for name in names]
+        retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
+        histories = [
+            earlier_messages(before, name, question, service, settings)
+            for name, service in zip(names, services, strict=True)
+        ]
+        comparison = Comparison(
+            [question],
+            services,
+            system=settings.system or None,
+            provenance=Provenance(origin="widget"),
+            histories=[messages for messages, _ in histories],
+            blind=blind,
+            shuffle=blind and not before,
+        )
+        places = [next(at for at, service in enumerate(services) if service is arm.given) for arm in comparison.arms]
+        return CompareRound(
+            self._count + 1,
+            question,
+            comparison,
+            [names[place] for place in places],
+            follows=bool(before),
+            notes=[histories[place][1] for place in places],
+            note=retirement,
+        )
+
+    def _conversation(self) -> list[CompareRound]:
+        """Return the rounds since the last that did not follow, itself included."""
+        start = max((at for at, asked in enumerate(self.rounds) if not asked.follows), default=0)
+        return self.rounds[start:]
+
+    def regenerate(self, mark: str, question: int | None = None) -> None:
+        """Ask one model the last question again: its answer is replaced, and a vote is withdrawn.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming, another question was asked since, or there is no such answer.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            asked = self._round(question)
+            if asked is not self.rounds[-1]:
+                raise bad_request("Only answers to the last question can be asked for again.")
+            index = asked.index_of(mark)
+            before, comparison = asked.answers[index], asked.comparison
+            had_vote = comparison.vote_cast is not None
+            answer = asked.renew_answer(index)
+            self._begin([answer])
+            self._call = comparison
+            try:
+                comparison.ask_again(index, lambda event: self._receive(answer, event))
+            except BaseException:  # an interrupt
+                asked.answers[index] = before
+                self._end()
+                raise
+            finally:
+                if had_vote:
+                    self._ranking = ranking_html()
+                self._publish()
+        self.refresh()
 
     def stop(self, mark: str | None = None, question: int | None = None) -> None:
         """Stop the running answers, or the one with this mark, and keep their text so far.
@@ -156,20 +166,35 @@ class CompareController(Controller):
         question : int, optional
             Number of the question; answers to any other are not stopped.
         """
-        comparison = self.comparison
-        if comparison is None or question not in {None, self._count}:
+        if not self.rounds or question not in {None, self._count}:
             return
+        asked = self.rounds[-1]
         if mark is None:
-            comparison.cancel()
-            return
-        comparison.cancel_arm(self._index(mark))
+            asked.comparison.cancel()
+        else:
+            asked.comparison.cancel_arm(asked.index_of(mark))
 
-    def _index(self, mark: str) -> int:
-        assert self.comparison is not None
-        for index, arm in enumerate(self.comparison.arms):
-            if arm.mark == mark:
-                return index
-        raise LLMError(f"There is no answer {mark!r}.", category="not_found")
+    def clear(self) -> None:
+        """Remove all rounds; the votes stay in the ledger.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            self.rounds = []
+            self._publish()
+        self.refresh()
+
+    def _round(self, question: int | None) -> CompareRound:
+        """Return the round of the question with this number, by default the last."""
+        for asked in reversed(self.rounds):
+            if question in {None, asked.number}:
+                return asked
+        raise LLMError("This question is no longer shown.", category="not_found")
 
     def vote(self, which: str, question: int | None = None) -> str:
         """Store in the ledger which answer is better; hidden names are shown from then on.
@@ -177,34 +202,44 @@ class CompareController(Controller):
         Parameters
         ----------
         which : str
-            As for :meth:`ipyllm.Comparison.vote`.
+            As for :meth:`ipyllm.Comparison.vote`; or ``"none"`` withdraws the vote.
         question : int, optional
             Number of the question; by default the last.
 
         Raises
         ------
         LLMError
-            Nothing was asked, another question was asked since, an answer is still streaming, or ``which`` is unknown.
+            Nothing was asked, an answer is still streaming, or ``which`` is unknown.
         """
         self._wait_until_rendered()
         with self._channel.lock:
-            if question not in {None, self._count}:
-                raise bad_request(
-                    "The vote was not stored, because another question was asked: vote on the answers shown now."
-                )
-            if self.comparison is None or self.running:
+            if not self.rounds or (self.running and question in {None, self._count}):
                 raise bad_request("Vote when all answers have ended.")
-            outcome = self.comparison.outcome(which)
-            if outcome == self.comparison.vote_cast:
-                return outcome  # a second click on the same button
-            self.comparison.vote(which)
+            asked = self._round(question)
+            comparison = asked.comparison
+            outcome = None if which == "none" else comparison.outcome(which)
+            if outcome == comparison.vote_cast:
+                return which if outcome is None else outcome  # a second click on the same button
+            if outcome is None:
+                comparison.withdraw_vote()
+            else:
+                comparison.vote(which)
+                self._reveal(asked)
             self._ranking = ranking_html()
             self._publish()
         self.refresh()
-        return outcome
+        return which if outcome is None else outcome
+
+    def _reveal(self, voted: CompareRound) -> None:
+        """Show the names in all rounds of the conversation of this one: they have the same marks."""
+        at = self.rounds.index(voted)
+        start = max((n for n in range(at + 1) if not self.rounds[n].follows), default=0)
+        end = next((n for n in range(at + 1, len(self.rounds)) if not self.rounds[n].follows), len(self.rounds))
+        for asked in self.rounds[start:end]:
+            asked.comparison.reveal()
 
     def set(self, **changes: Any) -> None:
-        """Change ``arms``, ``params``, ``system`` (the system prompt) or ``blind`` (whether names are hidden).
+        """Change ``arms``, ``params``, ``system``, ``blind`` or ``multi_turn`` of the next question.
 
         Raises
         ------
@@ -219,74 +254,38 @@ class CompareController(Controller):
     def text(self, mark: str | None = None, question: int | None = None) -> str:
         """Return the last question, empty before the first; or the Markdown of the answer with this mark."""
         with self._channel.lock:
-            if question not in {None, self._count}:
-                raise LLMError("Another question was asked since.", category="not_found")
-            if self.comparison is None:
+            if question is None and not self.rounds:
                 return ""
-            if mark is None:
-                return self.comparison.arms[0].request.prompt
-            index = self._index(mark)
-            return self.comparison.column(index, render=False).text or self._answers[index].source("text")
+            return self._round(question).text(mark)
 
     # ---- output ---------------------------------------------------------------------------------------
 
     def static_content(self) -> StaticContent:
-        """Return the last comparison for readers without a kernel."""
+        """Return all rounds for readers without a kernel."""
         with self._channel.lock:
-            comparison, answers = self.comparison, self._answers
-        if comparison is None:
-            return StaticContent()
-        columns = [
-            _incomplete_column(column, answer) if column.running else column
-            for column, answer in zip(comparison.columns(), answers, strict=True)
-        ]
-        prompt = self.text()
-        note = self._note(comparison)
-        html = columns_html(columns, note)
-        title = escape(shorten(prompt, _TITLE_CHARS))
-        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
+            rounds = list(self.rounds)
+        contents = [asked.static_content() for asked in rounds]
         return StaticContent(
-            html,
-            f"{prompt}\n\n{columns_text(columns, note)}",
-            f"*{escape_markdown(prompt)}*\n\n{columns_markdown(columns, note)}",
+            "".join(content.html for content in contents),
+            "\n\n".join(content.text for content in contents),
+            "\n\n".join(content.markdown for content in contents),
         )
 
+    def _static_interval_s(self) -> float:
+        return super()._static_interval_s() * (1 + len(self.rounds) / _LONG_COMPARISON)
+
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
-        self._parts[answer.name] = parts
+        if self.rounds:
+            self.rounds[-1].parts[answer.name] = parts
 
     def _turns(self) -> list[dict[str, Any]]:
-        comparison = self.comparison
-        if comparison is None:
-            return []
-        return [self._column_payload(comparison, index) for index in range(len(comparison.arms))]
-
-    def _column_payload(self, comparison: Comparison, index: int) -> dict[str, Any]:
-        answer, column = self._answers[index], comparison.column(index, render=False)
-        response = comparison.responses[index]
-        payload: dict[str, Any] = {
-            "id": answer.name,
-            "mark": column.mark,
-            "label": column.label,
-            "status": "running" if response is None or answer.name not in self._parts else response.status,
-            "footer": "" if column.running else column.footer,
-            "error": column.error or None,
-            "preferred": column.preferred,
-            "waiting": waiting_payload(answer.waiting) if answer.name in self._live else None,
-        }
-        if answer.name in self._parts:
-            payload["parts"] = self._parts[answer.name]
-        return payload
+        return [turn for asked in self.rounds for turn in asked.turns(self._live)]
 
     def _totals(self) -> str:
-        note = self._note(self.comparison) if self.comparison is not None else ""
-        return " ".join(filter(None, (note, self._ranking)))
-
-    def _note(self, comparison: Comparison) -> str:
-        return " ".join(filter(None, (self._retirement, comparison.note)))
+        return self._ranking
 
     def _settings(self) -> dict[str, Any]:
-        settings, comparison, prompt = self.settings, self.comparison, self.text()
-        is_long = len(prompt) > _MAX_PROMPT_CHARS
+        settings = self.settings
         return {
             "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
             "models": self._available,
@@ -294,27 +293,7 @@ class CompareController(Controller):
             "params": settings.params,
             "system": settings.system,
             "blind": settings.blind,
+            "multiTurn": settings.multi_turn,
             "question": self._count,
-            "prompt": f"{prompt[:_EXCERPT_CHARS]} …" if is_long else prompt,
-            "chars": len(prompt) if is_long else 0,
-            "vote": comparison.vote_cast if comparison is not None else None,
-            "hidden": comparison.names_hidden if comparison is not None else False,
+            "limits": {"image": MAX_IMAGE_BYTES, "images": MAX_MESSAGE_IMAGE_BYTES},
         }
-
-
-def _incomplete_column(column: Column, answer: LiveAnswer) -> Column:
-    text = answer.source("text")
-    html = reasoning_html(answer.source("reasoning")) + to_html(text)
-    error = "The answer was incomplete when the notebook was saved."
-    return replace(column, html=html, text=text, footer="", error=error, running=False)
-
-
-def _validate_arms(given: Iterable[Any]) -> list[ArmSettings]:
-    arms = []
-    for item in given:
-        if not isinstance(item, dict) or not isinstance(item.get("model"), str):
-            raise bad_request("The page sent a wrong list of models: reload the page.")
-        if not item["model"].strip():
-            raise bad_request("A compared model has no name: choose one, or remove its row.")
-        arms.append(ArmSettings(item["model"].strip(), validate_params(item.get("params", {}))))
-    return arms

@@ -1,4 +1,4 @@
-"""``CompareWidget``: one prompt to several models, answers side by side, and votes on which is better."""
+"""``CompareWidget``: the same questions to several models, answers side by side, and votes on which is better."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ipyllm.errors import bad_request
 from ipyllm_widgets import modules
 from ipyllm_widgets.available_models import validate_model_names
-from ipyllm_widgets.compare.compare_controller import ArmSettings, CompareController, CompareSettings
+from ipyllm_widgets.compare.compare_controller import CompareController
+from ipyllm_widgets.compare.compare_settings import ArmSettings, CompareSettings
 from ipyllm_widgets.compare.vote_ranking import ranking_of_votes
 from ipyllm_widgets.live_widget import LiveWidget
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -22,7 +23,7 @@ __all__ = ["CompareWidget"]
 
 
 class CompareWidget(LiveWidget):
-    """One prompt to several models at once, side by side.
+    """The same questions to several models at once, answers side by side. Earlier rounds stay above.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class CompareWidget(LiveWidget):
         Two or more models: ``service/model`` or aliases. The same model may be given twice with different ``each``.
     blind : bool
         Shuffle the answers, and hide the models' names until a vote was cast.
+    multi_turn : bool
+        Send each model its own earlier answers too; without, each question stands alone.
     system : str, optional
         System prompt for all.
     each : sequence of mapping, optional
@@ -55,9 +58,11 @@ class CompareWidget(LiveWidget):
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
         "hello": {},
         "ask": {"prompt": str},
+        "regenerate": {"mark": str, "question": int},
+        "clear": {},
         "stop": {"mark?": str, "question": int},
         "vote": {"which": str, "question": int},
-        "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool},
+        "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool, "multi_turn?": bool},
         "text": {"mark?": str, "question?": int},
     }
     _controller: CompareController
@@ -67,6 +72,7 @@ class CompareWidget(LiveWidget):
         models: Sequence[str] = (),
         *,
         blind: bool = False,
+        multi_turn: bool = False,
         system: str | None = None,
         each: Sequence[Mapping[str, Any]] = (),
         **params: Any,
@@ -78,7 +84,7 @@ class CompareWidget(LiveWidget):
         # Everything that may raise comes before `super().__init__()`, which makes the page show the widget.
         arms = [{"model": name, "params": given} for name, given in zip(names, own, strict=True)]
         self._initial_settings = CompareSettings([]).with_changes(
-            {"arms": arms, "params": params, "system": system, "blind": blind}
+            {"arms": arms, "params": params, "system": system, "blind": blind, "multi_turn": multi_turn}
         )
         super().__init__()
 
@@ -109,12 +115,33 @@ class CompareWidget(LiveWidget):
         self._controller.set(blind=hidden)
 
     @property
+    def multi_turn(self) -> bool:
+        """Whether the next question is sent with the earlier ones, to each model with its own answers."""
+        return self._controller.settings.multi_turn
+
+    @multi_turn.setter
+    def multi_turn(self, follows: bool) -> None:
+        self._controller.set(multi_turn=follows)
+
+    @property
     def comparison(self) -> Comparison | None:
         """The last comparison, with its responses; None before the first."""
         return self._controller.comparison
 
-    def ask(self, prompt: str) -> Comparison:
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """The comparisons of all rounds that are shown, the oldest first."""
+        return [asked.comparison for asked in self._controller.rounds]
+
+    def ask(self, prompt: str, images: Iterable[Any] = ()) -> Comparison:
         """Ask all models, and return at once; the answers stream into the widget.
+
+        Parameters
+        ----------
+        prompt : str
+            The question.
+        images : iterable
+            Paths of files, or bytes.
 
         Returns
         -------
@@ -126,10 +153,21 @@ class CompareWidget(LiveWidget):
         LLMError
             The prompt cannot be asked, or an answer is still streaming; nothing was sent.
         """
-        return self._controller.ask(prompt)
+        return self._controller.ask(prompt, images)
+
+    def regenerate(self, mark: str) -> None:
+        """Ask one model the last question again; a vote on the answers is withdrawn."""
+        self._controller.regenerate(mark)
+
+    def clear(self) -> None:
+        """Remove all rounds; the votes stay in the ledger."""
+        self._controller.clear()
 
     def vote(self, which: str) -> str:
-        """Store in the ledger which answer is better: a mark (``"A"``), ``"tie"`` or ``"both_bad"``."""
+        """Store in the ledger which answer to the last question is better.
+
+        ``which`` is a mark (``"A"``), ``"tie"`` or ``"both_bad"``; ``"none"`` withdraws the vote.
+        """
         return self._controller.vote(which)
 
     def ranking(self) -> pd.DataFrame:
@@ -141,3 +179,6 @@ class CompareWidget(LiveWidget):
             There are no votes yet.
         """
         return ranking_of_votes()
+
+    def _do_ask(self, _content: dict[str, Any], buffers: Sequence[Any], *, prompt: str) -> None:
+        self._controller.ask(prompt, [bytes(buffer) for buffer in buffers])

@@ -26,13 +26,19 @@ def ranking_of_votes() -> pd.DataFrame:
     """
     from ipyllm.statistics import ranking
 
+    return ranking(_votes_of_widgets())
+
+
+def _votes_of_widgets() -> pd.DataFrame:
     cast = votes()
-    return ranking(cast[cast["origin"] == "widget"])
+    return cast[cast["origin"] == "widget"]
 
 
 def ranking_html() -> str:
-    """Return the ranking so far as HTML, or the reason why there is none."""
+    """Return the ranking so far as HTML, empty without votes, or the reason why there is none."""
     try:
+        if _votes_of_widgets().empty:  # the last one was withdrawn
+            return ""
         table = ranking_of_votes()
     except ImportError as exc:
         return f"<p>The ranking needs a package that is not installed: {escape(exc.name or str(exc))}.</p>"

@@ -78,8 +78,9 @@ class Figures:
 def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
     """Return the figures of ``calls`` and the rows of ``newest``, frames of :func:`~ipyllm.dataframes.usage.usage`."""
     n = len(calls)
-    calls = calls[~never_sent(calls)]
-    models = sorted(set(calls["model"].dropna()))
+    unsent = never_sent(calls)
+    calls = calls[~unsent] if unsent.any() else calls
+    models = sorted(calls["model"].dropna().unique())
     metric = first_time(reasoned(calls), calls["ttfo_s"])
     head, _ = _FIRST_TIMES[metric]
     return Figures(
@@ -117,7 +118,8 @@ def _models(calls: pd.DataFrame, models: list[str], metric: str) -> tuple[ModelR
     from ipyllm.dataframes.usage import summarise
 
     first = metric.removesuffix("_s")
-    summary = summarise(calls[calls["model"].notna()], by="model")
+    known = calls["model"].notna()
+    summary = summarise(calls if known.all() else calls[known], by="model")
     return tuple(
         ModelRow(
             models.index(str(model)),

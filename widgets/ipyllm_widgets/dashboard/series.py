@@ -78,7 +78,8 @@ def over_time(calls: pd.DataFrame, columns: tuple[str, ...]) -> Series | None:
 
     from ipyllm.dataframes.usage import summarise
 
-    calls = calls[calls["started_at"].notna() & calls["model"].notna()]
+    known = calls["started_at"].notna() & calls["model"].notna()
+    calls = calls if known.all() else calls[known]
     if calls.empty:
         return None
     first, last = calls["started_at"].min().to_pydatetime(), calls["started_at"].max().to_pydatetime()

@@ -25,8 +25,10 @@ _NEWEST = 20
 _MATHJAX_IGNORES = "mathjax_ignore tex2jax_ignore"  # formulas could contain links
 
 
-def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datetime) -> tuple[str, str]:
+def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datetime, part: str = "") -> tuple[str, str]:
     """Return the figures as HTML and plain text, with the active filters and the time of reading.
+
+    ``part`` says which of the calls they are of, if not of all.
 
     Examples
     --------
@@ -41,7 +43,8 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     Usage · this kernel · last day · 2026-01-02 03:04:05 UTC
     calls 0 · errors 0 · cut off 0 (at max_tokens) · tokens in 0 · tokens out 0 · cost $0
     """
-    title = " · ".join(("Usage", *_active_filters(filters), f"{taken_at:%Y-%m-%d %H:%M:%S %Z}".strip()))
+    taken = f"{taken_at:%Y-%m-%d %H:%M:%S %Z}".strip()
+    title = " · ".join(filter(None, ("Usage", *_active_filters(filters), part, taken)))
     sums = [f"<b>{tile.value}</b>{_small(tile.note)}" for tile in figures.tiles]
     newest = figures.calls[:_NEWEST]
     calls = f"<h4>The newest {len(newest)} of {figures.n:,} calls</h4>{_table(figures.call_heads, map(_call, newest))}"

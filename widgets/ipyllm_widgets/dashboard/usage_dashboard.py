@@ -29,11 +29,12 @@ from ipyllm_widgets.static_output import StaticContent, StaticOutput
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
     from ipyllm_widgets.dashboard.figures import Figures
+    from ipyllm_widgets.dashboard.ledger_reader import Reading
 
 __all__ = ["UsageDashboard"]
 
@@ -105,11 +106,13 @@ class UsageDashboard(CommandWidget):
         self._reader = LedgerReader()
         self._notice_ends: dict[str, float] = {}
         self._read_at = datetime.now().astimezone()
+        self._must_read = False  # by the thread, whether somebody looks or not
+        self._part = ""  # what part of the calls is shown, if the others are being read
         self._published: tuple[Figures, DashboardFilters] | None = None
         self._views_lock = renewed_in_child(threading.Lock())
         self._views_seen_at: dict[str, float] = {}
         self._thread: threading.Thread | None = None
-        self.refresh()
+        self._show_at_once()
 
     def __repr__(self) -> str:
         shown = {name: value for name, value in self.filters.items() if value}
@@ -117,30 +120,48 @@ class UsageDashboard(CommandWidget):
 
     def refresh(self) -> None:
         """Read the ledger now, and show what has changed."""
+        self._show(self._reader.calls)
+
+    def _show_at_once(self) -> None:
+        """Show what is there without a wait; the thread then reads the rest."""
+        if not self._show(self._reader.at_once):
+            with self._views_lock:
+                self._must_read = True
+                self._wake.set()
+                self._start_thread()
+
+    def _show(self, read: Callable[[DashboardFilters], Reading]) -> bool:
+        """Show a reading, and return whether there is no more to be read now."""
         with self._refresh_lock:
             active = self._active
             read_at = datetime.now().astimezone()
             try:
-                reading = self._reader.calls(active)
+                reading = read(active)
                 if reading.read_error and self._shown:  # the shown figures include more than the calls in memory
                     self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
-                    return
+                    return True
                 figures = figures_of(reading.calls, reading.newest)
-                html = dashboard_html(figures, active, self._reader.other_models(active))
+                html = dashboard_html(figures, active, reading.models)
             except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
                 log_failure(_logger, "the dashboard could not be rendered", exc)
                 self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
-                return
+                return True
+            part = f"the newest {reading.n_newest:,} calls" if reading.n_newest else ""
+            notices = " ".join(
+                filter(None, (f"These are {part}; the others are being read." if part else "", self._notices()))
+            )
             with self.hold_sync():
-                self.problem = f"{reading.read_error}." if reading.read_error else self._notices()
+                self.problem = f"{reading.read_error}." if reading.read_error else notices
                 for field in fields(DashboardHtml):
                     setattr(self, field.name, getattr(html, field.name))
-            if (figures, active) != self._shown:
+            was_part = self._part
+            if (figures, active) != self._shown or part != was_part:
                 self._shown = (figures, active)
-            self._read_at = read_at
-            interval_s = 0.0 if self._closed else _STATIC_INTERVAL_S
+            self._read_at, self._part = read_at, part
+            interval_s = 0.0 if self._closed or was_part else _STATIC_INTERVAL_S
             if self._shown != self._published and self._static_output.update(interval_s):
                 self._published = self._shown
+            return reading.is_current
 
     def frame(self) -> pd.DataFrame:
         """Return the calls that are shown, one per row."""
@@ -155,7 +176,7 @@ class UsageDashboard(CommandWidget):
             Category ``bad_request``, as for the constructor; nothing is changed.
         """
         self._set_filters(filters)
-        self.refresh()
+        self._show_at_once()
 
     def export(self, path: str | os.PathLike[str]) -> Path:
         """Write the calls that are shown to a file, ``.csv`` or ``.parquet``, and return its path.
@@ -183,7 +204,9 @@ class UsageDashboard(CommandWidget):
             self._static_output.show_below(self)
 
     def _static_content(self) -> StaticContent:
-        return StaticContent(*static_snapshot(*self._shown, self._read_at)) if self._shown else StaticContent()
+        return (
+            StaticContent(*static_snapshot(*self._shown, self._read_at, self._part)) if self._shown else StaticContent()
+        )
 
     def _set_filters(self, changes: Mapping[str, object]) -> None:
         active = self._active
@@ -206,9 +229,12 @@ class UsageDashboard(CommandWidget):
             now = time.monotonic()
             recent = {name: at for name, at in self._views_seen_at.items() if now - at < _VIEW_TIMEOUT_S}
             self._views_seen_at = recent | {view: now}
-            if self._thread is None or not self._thread.is_alive():  # not alive: this is a fork's child
-                self._thread = threading.Thread(target=self._watch, name="ipyllm-dashboard", daemon=True)
-                self._thread.start()
+            self._start_thread()
+
+    def _start_thread(self) -> None:
+        if self._thread is None or not self._thread.is_alive():  # not alive: this is a fork's child
+            self._thread = threading.Thread(target=self._watch, name="ipyllm-dashboard", daemon=True)
+            self._thread.start()
 
     def _do_gone(self, _content: dict[str, Any], _buffers: Sequence[Any], *, view: str) -> None:
         with self._views_lock:
@@ -217,11 +243,7 @@ class UsageDashboard(CommandWidget):
 
     def _do_filter(self, _content: dict[str, Any], _buffers: Sequence[Any], *, name: str, value: object) -> None:
         self._set_filters({name: value})
-        with self._views_lock:
-            has_thread = self._thread is not None and self._thread.is_alive()
-            self._wake.set()
-        if not has_thread:  # the thread renders several clicks at once
-            self.refresh()
+        self._show_at_once()
 
     def _do_call(self, _content: dict[str, Any], _buffers: Sequence[Any], *, call_id: str) -> None:
         row = self._reader.call(call_id)
@@ -241,12 +263,16 @@ class UsageDashboard(CommandWidget):
     def _watch(self) -> None:
         """Refresh until all views are gone; on a thread, because a cell may be running."""
         while True:
-            began, cpu_s = time.monotonic(), time.thread_time()
             with self._views_lock:
-                if self._closed or all(began - at >= _VIEW_TIMEOUT_S for at in self._views_seen_at.values()):
-                    self._thread = None
-                    return
+                self._must_read = False
+                self._wake.clear()
+            began, cpu_s = time.monotonic(), time.thread_time()
             self.refresh()
             took_s, cpu_s = time.monotonic() - began, time.thread_time() - cpu_s
             self._wake.wait(max(self.every_s, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s))
-            self._wake.clear()
+            now = time.monotonic()
+            with self._views_lock:
+                has_views = any(now - at < _VIEW_TIMEOUT_S for at in self._views_seen_at.values())
+                if self._closed or not (has_views or self._must_read):
+                    self._thread = None
+                    return

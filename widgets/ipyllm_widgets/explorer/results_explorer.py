@@ -86,11 +86,9 @@ class ResultsExplorer(CommandWidget):
         The columns of ``results.calls``, then ``vote`` (the preferred arm, ``"tie"`` or ``"both_bad"``) and ``note``,
         empty where there is none. Without a page, all rows.
         """
-        chosen = [self._rows[index] for index in self._selected]
-        cells = [(row, cell) for row in chosen for cell in row.cells if cell is not None]
-        calls = self._matrix.calls.set_index("call_id", drop=False).loc[[cell.call_id for _, cell in cells]]
-        return calls.reset_index(drop=True).assign(
-            vote=[self._judged.vote_on(row) for row, _ in cells], note=[self._judged.note_on(row) for row, _ in cells]
+        calls, rows = self._matrix.calls_of([self._rows[index] for index in self._selected])
+        return calls.assign(
+            vote=[self._judged.vote_on(row) for row in rows], note=[self._judged.note_on(row) for row in rows]
         )
 
     def get_state(self, key: str | Iterable[str] | None = None, drop_defaults: bool = False) -> dict[str, Any]:

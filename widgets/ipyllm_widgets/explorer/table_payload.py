@@ -53,7 +53,7 @@ def table_payload(matrix: AnswerMatrix, rows: Sequence[MatrixRow]) -> dict[str, 
         "repeats": [row.repeat for row in rows] if any(row.repeat for row in rows) else None,
         "prompts": [("… " if shared else "") + excerpt(row.prompt[shared:]) for row in rows],
         "columns": [
-            {"name": excerpt(name), "values": [_value(row.columns.get(name)) for row in rows]}
+            {"name": excerpt(name), "values": _values([row.columns.get(name) for row in rows])}
             for name in input_columns(rows)[:_MAX_COLUMNS]
         ],
         "differs": [int(row.differs) for row in rows],
@@ -156,6 +156,20 @@ def _is_in_prompt(name: str, rows: Sequence[MatrixRow]) -> bool:
     texts = [(_text(row.columns.get(name)), row.prompt) for row in rows]
     is_long = sum(len(text) for text, _ in texts) > _LABEL_CHARS * len(texts)
     return all(text == prompt or (is_long and text in prompt) for text, prompt in texts)
+
+
+def _values(values: Sequence[Any]) -> list[str | float | None]:
+    """Return the values of a column of the input; a text that occurs again is made once."""
+    texts: dict[str, str | float | None] = {}
+    found = []
+    for value in values:
+        if type(value) is not str:
+            found.append(_value(value))
+            continue
+        if value not in texts:
+            texts[value] = _value(value)
+        found.append(texts[value])
+    return found
 
 
 def _value(value: Any) -> str | float | None:

@@ -9,7 +9,7 @@ const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 /** Holds the draft of a question. */
 export class Composer {
   /**
-   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string) => void,
+   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string) => void, queues?: boolean,
    *   showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
@@ -108,7 +108,7 @@ export class Composer {
 
   submit() {
     const text = this.text;
-    if (this.running) {
+    if (this.running && !this.actions.queues) {
       this.actions.showError("An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.");
       return;
     }

@@ -3,9 +3,9 @@
 /**
  * @typedef {{blocks: string[], tail: string}} Part
  * @typedef {{id: string, text: string, chars: number, images: string[], branch: [number, number], status: string,
- *   footer: string, note: string, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>}} Turn
+ *   footer: string, note: string, resumable: boolean, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
- *   limits: {image: number, images: number}, efforts?: string[]}} ViewSettings
+ *   limits: {image: number, images: number}, efforts?: string[], queue?: import("./chat/queue.js").Queued[]}} ViewSettings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,
  *   totals: string, settings: ViewSettings}} State
  */
@@ -13,7 +13,7 @@
 /** @type {Part} */
 const EMPTY_PART = { blocks: [], tail: "" };
 
-const EMPTY_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", error: null, waiting: null, parts: {} };
+const EMPTY_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", resumable: false, error: null, waiting: null, parts: {} };
 
 /** @type {State} */
 export const EMPTY = {
@@ -84,9 +84,12 @@ const CHECKS = {
   images: (value) => value.every(isText),
   branch: (value) => value.length === 2 && value.every(Number.isInteger),
   parts: (value) => isRecord(value) && Object.values(value).every(({ blocks, tail }) => blocks.every(isText) && isText(tail)),
-  model: isText, system: isText, conversation: isText,
+  model: isText, system: isText, conversation: isText, mark: isText, label: isText, question: Number.isInteger,
+  columns: (value) => value.every(isText),
+  vote: (value) => value === null || isText(value),
   models: (value) => value.every(isText),
   params: isRecord,
+  queue: (value) => value.every((/** @type {any} */ { id, text, images }) => isText(id) && isText(text) && Number.isFinite(images)),
   limits: (value) => Number.isFinite(value.image) && Number.isFinite(value.images),
 };
 

@@ -4,6 +4,7 @@ import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
 import { LiveView, rendererOf } from "../view.js";
 import { ConversationsPanel } from "./conversations.js";
+import { QueueView } from "./queue.js";
 import { TurnView } from "./turn.js";
 import { Composer } from "../composer.js";
 import { SettingsPanel } from "../settings.js";
@@ -48,11 +49,20 @@ class ChatView extends LiveView {
       send: (text, files) => this.send(text, files),
       stop: () => this.ask("stop"),
       editLast: () => this.editLast(),
+      queues: true,
       draft: (text) => this.commands.tell("draft", { text }),
       showError: (message) => this.showError(message),
       limits: () => this.state.settings.limits,
     });
+    this.queue = new QueueView({
+      takeBack: (id) => this.ask("unqueue", { question: id }, (text) => {
+        this.composer.restore(text, []);
+        this.composer.input.focus();
+      }),
+      sendNext: () => this.ask("send_next"),
+    });
     this.actions = {
+      resume: (/** @type {string} */ id) => this.ask("resume", { turn: id }),
       regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
       edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { turn: id, text })),
       select: (/** @type {string} */ id, /** @type {number} */ branch) => this.ask("select", { turn: id, branch }),
@@ -108,6 +118,7 @@ class ChatView extends LiveView {
       this.notice,
       this.hint,
       this.undo,
+      this.queue.element,
       this.composer.element,
       this.totals,
     );
@@ -218,6 +229,7 @@ class ChatView extends LiveView {
     this.settings.update(settings);
     this.conversations.setCurrent(settings.conversation);
     this.composer.setRunning(!idle);
+    this.queue.update(settings.queue ?? [], idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
     this.keepAtEnd();
     this.newestButton.hidden = this.scrollsWithAnswer;
@@ -248,9 +260,11 @@ class ChatView extends LiveView {
     // Shown at once, even if the kernel is busy.
     const preview = h("div", { class: "ipyllm-question ipyllm-pending" }, h("div", { class: "ipyllm-bubble" },
       h("div", { class: "ipyllm-words", dir: "auto" }, text.slice(0, 1200))));
-    this.pending.add(preview);
-    this.emptyHint.remove();
-    this.log.append(preview);
+    if (!this.composer.running) {
+      this.pending.add(preview);
+      this.emptyHint.remove();
+      this.log.append(preview);
+    }
     this.scrollToEnd();
     const error = await this.post(text, files);
     this.pending.delete(preview);

@@ -6,7 +6,7 @@ import { WaitingLine } from "../waiting.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
- * @typedef {{regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
+ * @typedef {{resume: (id: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
  *   requestText: (id: string, part: "question" | "answer", then: (text: string) => void) => void}} TurnActions
  */
@@ -49,7 +49,8 @@ export class TurnView {
     this.footer = h("span", { class: "ipyllm-footer" });
     this.copyAnswer = copyButton("Copy answer", (copy) => (this.gone ? copy(shownText(text)) : actions.requestText(id, "answer", copy)));
     this.regenerateButton = button("regenerate", "Answer again", () => actions.regenerate(id));
-    this.foot = h("div", { class: "ipyllm-foot" }, this.footer, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton));
+    this.resumeButton = h("button", { type: "button", class: "ipyllm-button ipyllm-resume", "data-idle": true, click: () => actions.resume(id) }, "Continue");
+    this.foot = h("div", { class: "ipyllm-foot" }, this.footer, this.resumeButton, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton));
     this.element = h(
       "article",
       { class: "ipyllm-exchange", "data-turn": id },
@@ -93,6 +94,7 @@ export class TurnView {
     this.error.hidden = running || !(turn.error || !text);
     if (!this.error.hidden) this.showError(turn, idle);
     this.copyAnswer.hidden = !text;
+    this.resumeButton.hidden = !turn.resumable || gone;
     this.regenerateButton.hidden = !this.error.hidden;
     for (const action of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) action.disabled = !idle && action !== this.copyAnswer && action !== this.copyQuestion;
   }

@@ -5,9 +5,9 @@ import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
 
 /**
- * @typedef {{id: string, mark: string, label: string, status: string, footer: string, error: string | null,
+ * @typedef {{id: string, mark: string, label: string, status: string, footer: string, note: string, error: string | null,
  *   preferred: boolean, waiting: import("../waiting.js").Waiting | null, parts: Record<string, import("../reducer.js").Part>}} Column
- * @typedef {{stop: (mark: string) => void, expand: (id: string) => void,
+ * @typedef {{stop: (mark: string) => void, expand: (id: string) => void, regenerate: (mark: string) => void,
  *   requestSource: (mark: string, then: (text: string) => void) => void}} ColumnActions
  */
 
@@ -29,20 +29,23 @@ export class ColumnView {
     /** @type {Record<string, PartView>} */
     this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text) };
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
+    this.note = h("div", { class: "ipyllm-footer", dir: "auto" });
     this.error = h("div", { class: "ipyllm-error" });
+    this.regenerate = button("regenerate", "Answer again", () => actions.regenerate(this.column?.mark ?? ""));
     this.footer = h("span", { class: "ipyllm-footer" });
     this.copy = copyButton("Copy answer", (copy) => (this.gone ? copy(shownText(text)) : actions.requestSource(this.column?.mark ?? "", copy)));
     this.element = h(
       "article",
       { class: "ipyllm-column", "data-turn": id, tabindex: 0 },
       h("header", {}, this.mark, this.label, this.expand, this.stop),
-      this.reasoning, tools, text, this.waiting, this.error,
-      h("div", { class: "ipyllm-foot" }, this.footer, this.copy),
+      this.note, this.reasoning, tools, text, this.waiting, this.error,
+      h("div", { class: "ipyllm-foot" }, this.footer, this.copy, this.regenerate),
     );
   }
 
-  /** @param {Column} column @param {boolean} expanded @param {boolean} gone whether the kernel is gone */
-  update(column, expanded, gone) {
+  /** @param {Column} column @param {{expanded: boolean, gone: boolean, canRegenerate: boolean}} now whether the kernel is gone, among others */
+  update(column, { expanded, gone, canRegenerate }) {
+    this.regenerate.hidden = !canRegenerate;
     this.expand.textContent = expanded ? "Show all" : "Expand";
     this.expand.setAttribute("aria-expanded", String(expanded));
     if (this.column === column && this.gone === gone) return;
@@ -62,6 +65,8 @@ export class ColumnView {
     this.tick();
     this.footer.textContent = gone && column.status === "running" ? "The kernel stopped before the end." : column.footer;
     this.copy.hidden = running || !text;
+    this.note.textContent = column.note;
+    this.note.hidden = !column.note;
     this.error.hidden = !column.error;
     this.error.textContent = column.error ?? "";
   }

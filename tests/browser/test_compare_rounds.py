@@ -1,0 +1,85 @@
+"""Rounds of a comparison in JupyterLab: earlier ones stay, letters vote, one answer is asked for again, images."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.axe import needs_axe, violations
+from tests.browser.chat import lab_with_fake, screenshot
+from tests.browser.compare import open_comparison, reply_by_model
+from tests.browser.lab import needs_chromium
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("light", 1200), pytest.param(("dark", 420), marks=pytest.mark.thorough)],
+    ids=["light", "dark"],
+)
+def lab(request, tmp_path_factory):
+    theme, width = request.param
+    options = {"theme": theme, "width": width, "height": 1000, "env": {"IPYLLM_MAX_RETRIES": "0"}}
+    with lab_with_fake(tmp_path_factory.mktemp("rounds"), **options) as (opened, fake):
+        fake.on(reply_by_model)
+        yield opened
+
+
+@needs_axe
+def test_rounds_are_voted_on_by_letters_and_followed_up(lab):
+    _, shown = open_comparison(lab, ["openai/good", "openai/bad"], blind=True)
+    shown.root.get_by_label("Follow-up questions").check()
+    shown.ask("First?")
+    shown.wait_for_vote()
+    shown.ask("Second?")
+    shown.prompt.get_by_text("Second?").wait_for()
+    shown.wait_for_vote()
+    assert shown.rounds.count() == 2
+    shown.rounds.last.get_by_text("each model was sent its own earlier answers").wait_for()
+    shown.rounds.first.get_by_text("First?").wait_for()
+
+    shown.box.press("Escape")  # leaves the box, so that a letter is no longer text
+    lab.page.keyboard.press("b")
+    shown.columns.nth(1).get_by_text("preferred").wait_for()
+    assert shown.rounds.first.get_by_text("preferred").count() == 0
+    shown.rounds.first.get_by_text("good", exact=True).wait_for()
+    assert violations(lab.page, ".ipyllm-compare") == []
+    screenshot(lab, "compare-rounds")
+    lab.page.keyboard.press("0")
+    shown.columns.nth(1).get_by_text("preferred").wait_for(state="detached")
+    lab.page.keyboard.press("x")
+    shown.root.locator(".ipyllm-round:last-of-type [aria-pressed=true]").get_by_text("Both bad").wait_for()
+    shown.rounds.first.locator(".ipyllm-column").first.focus()
+    lab.page.keyboard.press("t")
+    shown.rounds.first.locator("[aria-pressed=true]").get_by_text("Tie").wait_for()
+    assert shown.root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
+
+    shown.button("Clear").click()
+    shown.button("Clear all?").click()
+    shown.rounds.first.wait_for(state="detached")
+
+
+def test_one_answer_is_asked_for_again_and_its_vote_is_gone(lab):
+    _, shown = open_comparison(lab, ["openai/other", "openai/bad"])
+    shown.ask()
+    shown.wait_for_vote()
+    shown.button("A").click()
+    shown.columns.first.get_by_text("preferred").wait_for()
+    before = shown.columns.first.get_attribute("data-turn")
+    shown.button("Answer again", shown.columns.first).click()
+    shown.wait_for("(root, before) => !root.querySelector(`[data-turn='${before}']`)", before)
+    shown.wait_for_vote()
+    assert shown.columns.count() == 2
+    assert shown.columns.nth(1).inner_text().startswith("B"), "each at its place"
+    assert shown.columns.get_by_text("preferred").count() == 0
+
+
+def test_an_image_goes_with_the_question_and_stays_above_the_answers(lab):
+    _, shown = open_comparison(lab, ["openai/good", "openai/bad"])
+    png = lab.page.screenshot(clip={"x": 0, "y": 0, "width": 60, "height": 40})
+    shown.root.get_by_label("Image files").set_input_files({"name": "plot.png", "mimeType": "image/png", "buffer": png})
+    shown.root.get_by_alt_text("plot.png").wait_for()
+    shown.ask("What is it?")
+    shown.prompt.get_by_alt_text("Image 1 of the question").wait_for()
+    shown.wait_for_vote()
+    screenshot(lab, "compare-image")

@@ -1,0 +1,114 @@
+"""Conversations are kept by name for their user, and for nobody else."""
+
+import json
+
+import pytest
+
+from tests.fakes import answer, reset
+
+pytestmark = pytest.mark.timeout(400)  # the first test starts a server
+
+PATH = "/ipyllm/api/conversations"
+
+
+def test_a_conversation_goes_on_from_question_to_question(server, model):
+    model.reply(answer("Hello Ana."), answer("You are Ana."))
+    first = server.chat("I am Ana.", conversation="who", system="Be brief.")
+    assert first.json["conversation"] == "who"
+    server.chat("Who am I?", conversation="who")
+    asked = [request for request in model.requests if request.json]  # others ask for the context window
+    assert [m["content"] for m in asked[1].json["messages"]] == [
+        "Be brief.",
+        "I am Ana.",
+        "Hello Ana.",
+        "Who am I?",
+    ]
+    messages = server.get(f"{PATH}/who").json["messages"]
+    assert [m["content"] for m in messages][-2:] == ["Who am I?", "You are Ana."]
+    assert "who" in [each["name"] for each in server.get(PATH).json["conversations"]]
+
+
+def test_a_streamed_answer_is_kept_too(server, model):
+    body = {"message": "Count", "conversation": "streamed", "stream": True}
+    with server.request("POST", "/ipyllm/api/chat", body) as response:
+        response.read()
+    messages = server.get(f"{PATH}/streamed").json["messages"]
+    assert [m["content"] for m in messages] == ["Count", "Hello from the fake."]
+
+
+def test_another_users_conversation_is_not_there(server, model):
+    server.chat("A secret.", conversation="mine")
+    for method in ("GET", "DELETE"):
+        with server.request(method, f"{PATH}/mine", user="ben") as response:
+            assert response.status == 404
+            assert b"secret" not in response.read()
+    assert "mine" not in [each["name"] for each in server.get(PATH, user="ben").json["conversations"]]
+    server.post("/ipyllm/api/chat", {"message": "What do you know?", "conversation": "mine"}, user="ben")
+    assert len(model.requests[-1].json["messages"]) == 1
+    assert server.get(f"{PATH}/mine").status == 200
+
+
+def test_a_deleted_conversation_is_gone(server, model):
+    server.chat("Hello", conversation="an end/ü")
+    path = f"{PATH}/an%20end%2F%C3%BC"
+    with server.request("DELETE", path) as response:
+        assert response.status == 200
+    assert server.get(path).status == 404
+    assert "an end/ü" not in [each["name"] for each in server.get(PATH).json["conversations"]]
+
+
+def test_a_failed_question_leaves_the_conversation_as_it_was(server, model):
+    server.chat("One", conversation="failing")
+    model.on(lambda request: reset("never", after=0))
+    assert server.chat("Two", conversation="failing").status == 502
+    model.on(lambda request: None)
+    assert server.chat("Three", conversation="failing").status == 200
+    questions = [m["content"] for m in model.requests[-1].json["messages"] if m["role"] == "user"]
+    assert questions == ["One", "Three"]
+
+
+def test_a_conversation_answers_one_question_at_a_time(server, model):
+    model.reply(answer("one two", gap=100))
+    body = {"message": "Count", "conversation": "busy", "stream": True}
+    with server.request("POST", "/ipyllm/api/chat", body) as response:
+        response.readline()
+        reply = server.chat("And?", conversation="busy")
+        assert reply.status == 409
+        assert "still answering" in reply.message
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "parquet"])
+def test_usage_has_the_users_own_calls(server, model, tmp_path, form):
+    import pandas as pd
+
+    server.post("/ipyllm/api/chat", {"message": "Of Ben", "tags": {"form": form}}, user="ben")
+    server.chat("Of Ana", tags={"form": form})
+    reply = server.get(f"/ipyllm/api/usage?format={form}&limit=2", user="ben")
+    path = tmp_path / f"calls.{form}"
+    path.write_bytes(reply.body)
+    if form == "json":
+        frame = pd.DataFrame(json.loads(reply.body)["calls"])
+    else:
+        frame = pd.read_csv(path) if form == "csv" else pd.read_parquet(path)
+    assert frame["prompt"].iloc[-1] == "Of Ben"
+    assert "Of Ana" not in list(frame["prompt"])
+    assert list(frame["origin"].unique()) == ["server"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("format=xml", "There is no format 'xml'"),
+        ("since=never", "never"),
+        ("status=fine", "There is no status 'fine'"),
+        ("limit=0", "limit must be"),
+        ("limit=99999999999", "limit must be"),
+        ("text=maybe", "text must be 0 or 1"),
+        ("user=ben", "no parameter 'user'"),
+        ("kernel=all", "no parameter 'kernel'"),
+    ],
+)
+def test_a_wrong_filter_is_a_400_with_a_sentence(server, query, words):
+    reply = server.get(f"/ipyllm/api/usage?{query}")
+    assert reply.status == 400
+    assert words in reply.message

@@ -1,0 +1,113 @@
+"""Limits of each user, the access log, and the end of a server."""
+
+import json
+import signal
+import threading
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes import FakeLLM, answer
+from tests.server.chat_server import ChatServerProcess
+
+pytestmark = pytest.mark.timeout(400)  # the first test starts a server
+
+CONFIG = """
+import logging
+from ipyllm.observability.logs import log_to
+c.ChatServer.calls_per_user = 2
+c.ChatServer.sockets_per_user = 3
+c.ChatServer.shutdown_grace_s = 0.5
+log_to(open({path!r}, "a", buffering=1), logging.INFO)
+"""
+
+
+@pytest.fixture(scope="module")
+def own():
+    """A model server and a chat server with low limits, and where its log is."""
+    with FakeLLM() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def limited(own, tmp_path_factory):
+    home = tmp_path_factory.mktemp("limited")
+    log, config = home / "log.jsonl", home / "config.py"
+    config.write_text(CONFIG.format(path=str(log)))
+    with ChatServerProcess(own, f"--config={config}", "--ChatServer.requests_per_minute=5") as server:
+        server.json_log = log
+        yield server
+
+
+def test_more_calls_at_a_time_than_allowed_are_refused_and_others_may_ask(own, limited):
+    own.on(lambda request: answer("one two", gap=100) if "slow" in request.prompt else None)
+    slow = {"message": "slow", "stream": True}
+    with (
+        limited.request("POST", "/ipyllm/api/chat", slow) as first,
+        limited.request("POST", "/ipyllm/api/chat", slow) as second,
+    ):
+        first.readline(), second.readline()
+        reply = limited.chat()
+        assert reply.status == 429
+        assert "may have 2" in reply.message
+        assert int(reply.headers["Retry-After"]) >= 1
+        assert limited.post("/ipyllm/api/chat", {"message": "Hello"}, user="ben").status == 200
+    own.wait_for(lambda: limited.chat().status == 200, timeout=90)  # the slow ones are cancelled, and count no longer
+
+
+def test_what_is_logged_has_the_user_and_no_content(own, limited):
+    limited.post("/ipyllm/api/chat?token=token-of-ben", {"message": "A very secret question"}, user=None)
+    text = own.wait_for(lambda: (t := limited.json_log.read_text()) and '"user": "ben"' in t and t, timeout=30)
+    lines = [json.loads(line) for line in text.splitlines()]
+    requests = [line for line in lines if line["logger"] == "ipyllm.server.access"]
+    assert {"user", "method", "route", "status", "seconds"} <= set(requests[-1])
+    for everything in (text, limited.log.read_text()):
+        assert "very secret" not in everything
+        assert "Hello from the fake" not in everything
+        assert "token-of-" not in everything
+
+
+def test_more_questions_in_a_minute_than_allowed_are_refused(own, limited):
+    replies = [limited.post("/ipyllm/api/chat", {"message": "Hello"}, user="ben").status for _ in range(30)]
+    assert set(replies) == {200, 429}
+    reply = limited.post("/ipyllm/api/chat", {"message": "Hello"}, user="ben")
+    assert reply.status == 200 or "5 times a minute" in reply.message
+
+
+def test_a_stopped_server_marks_what_runs_and_ends(own, limited):
+    own.on(lambda request: answer("one two", gap=100))
+    received = []
+
+    def read():
+        with limited.request("POST", "/ipyllm/api/chat", {"message": "slow", "stream": True}) as response:
+            received.extend(line for line in response if line.startswith(b"data: "))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    own.wait_for(lambda: received or not reader.is_alive(), timeout=60)
+    limited.process.send_signal(signal.SIGTERM)
+    assert limited.process.wait(60) == 0
+    reader.join(30)
+    last = json.loads(received[-1][6:])
+    assert (last["type"], last["status"], last["content"]) == ("done", "cancelled", "one")
+    assert limited.rows("status")[-1] == ("cancelled",)
+
+
+def test_a_budget_of_a_day_counts_the_calls_of_earlier_processes(tmp_path):
+    import asyncio
+    from datetime import UTC, datetime
+
+    from ipyllm.ledger import Ledger, set_ledger
+    from ipyllm.ledger.ids import new_id
+    from ipyllm_server.user_limits import Limits, UserLimits
+
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        set_ledger(ledger)
+        row = {"started_at": datetime.now(UTC), "origin": "server", "status": "ok", "kernel_id": "another"}
+        for user, cost in (("ana", 0.75), ("ben", 100.0)):
+            ledger.put({**row, "call_id": new_id(), "tags": {"user": user}, "cost_usd": cost})
+        limits = UserLimits(replace(Limits(), usd_per_day=1.0))
+        reservation = asyncio.run(limits.admit("ana"))
+        reservation.raise_to(0.2)
+        with pytest.raises(Exception, match="only"):
+            asyncio.run(limits.admit("ana")).raise_to(0.1)

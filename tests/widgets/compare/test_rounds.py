@@ -1,0 +1,170 @@
+"""Rounds of a comparison: earlier ones stay, each model may keep its own history, one answer can be asked for again."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm import LLMError, usage, votes
+from tests.fakes import answer
+from tests.widgets.compare.comparing import asked, eventually, rounds, shown, text_of
+from tests.widgets.page import PNG
+
+
+def sent_by(fake, model):
+    """Return the texts that this model was sent, one list for each request."""
+    return [
+        [message["content"] for message in request.json["messages"]]
+        for request in fake.requests
+        if request.json["model"] == model
+    ]
+
+
+def click(widget, command, **fields):
+    widget._on_command(widget, {"command": command, "nonce": "1", **fields}, [])
+    return next(message for message in reversed(widget.sent_messages) if message["kind"] == "ack")["error"]
+
+
+def test_earlier_rounds_stay_above_with_their_votes(two, widget):
+    pair = widget("good", "bad")
+    asked(pair, "First?")
+    pair.vote("A")
+    asked(pair, "Second?")
+    first, second = rounds(pair)
+    assert [question["text"] for question, _ in (first, second)] == ["First?", "Second?"]
+    assert [question["vote"] for question, _ in (first, second)] == ["good", None]
+    assert text_of(first[1]["A"]) == text_of(second[1]["A"]) == "It is Bern."
+    assert len(pair.comparisons) == 2
+    html, text, markdown = pair._controller.static_content()
+    for kept in (html, text, markdown):
+        assert kept.index("First?") < kept.index("Second?")
+    pair.clear()
+    assert pair._controller.snapshot()["turns"] == []
+    assert len(votes()) == 1
+
+
+def test_a_vote_is_on_the_answers_of_its_question(two, widget):
+    pair = widget("good", "bad")
+    first = asked(pair, "First?")
+    second = asked(pair, "Second?")
+    assert click(pair, "vote", which="A", question=1) is None
+    assert click(pair, "vote", which="B", question=2) is None
+    assert votes().set_index("comparison")["outcome"].to_dict() == {first.id: "openai/good", second.id: "openai/bad"}
+    assert "no longer shown" in click(pair, "vote", which="A", question=3)
+
+
+def test_a_vote_can_be_withdrawn(two, widget):
+    pair = widget("good", "bad")
+    asked(pair)
+    pair.vote("A")
+    assert pair.vote("none") == "none"
+    assert votes().empty
+    assert rounds(pair)[0][0]["vote"] is None
+    assert not shown(pair)["A"]["preferred"]
+
+
+def test_without_multi_turn_each_question_stands_alone(two, widget):
+    pair = widget("good", "bad")
+    for text in ("First?", "Second?"):
+        asked(pair, text)
+    assert sent_by(two, "good") == [["First?"], ["Second?"]]
+
+
+def test_each_model_is_sent_its_own_earlier_answers(two, widget):
+    pair = widget("good", "bad", multi_turn=True, system="Be brief.")
+    for text in ("First?", "Second?"):
+        asked(pair, text)
+    assert sent_by(two, "good")[1] == ["Be brief.", "First?", "It is **Bern**.", "Second?"]
+    assert sent_by(two, "bad")[1] == ["Be brief.", "First?", "It is Basel.", "Second?"]
+    assert [question["follows"] for question, _ in rounds(pair)] == [False, True]
+    pair.multi_turn = False
+    asked(pair, "Third?")
+    pair.multi_turn = True
+    asked(pair, "Fourth?")
+    assert sent_by(two, "good")[3] == ["Be brief.", "Third?", "It is **Bern**.", "Fourth?"]
+
+
+def test_a_model_that_failed_or_came_later_goes_on_without_the_questions_it_did_not_answer(two, widget):
+    pair = widget("good", "broken", multi_turn=True)
+    asked(pair, "First?")
+    pair.models = ["openai/good", "openai/bad"]
+    asked(pair, "Second?")
+    assert sent_by(two, "bad") == [["Second?"]]
+    assert shown(pair)["B"]["note"] == "Sent without 1 earlier question that it did not answer."
+    assert shown(pair)["A"]["note"] == ""
+
+
+def test_two_arms_of_one_model_keep_their_histories_apart(two, widget):
+    two.on(lambda request: answer(f"At {request.json['temperature']}."))
+    pair = widget("same", "same", each=[{"temperature": 0}, {"temperature": 1}], multi_turn=True)
+    for text in ("First?", "Second?"):
+        asked(pair, text)
+    for messages, request in zip(sent_by(two, "same")[2:], two.requests[2:], strict=True):
+        assert messages == ["First?", f"At {request.json['temperature']}.", "Second?"]
+
+
+def test_blind_arms_keep_their_letters_until_a_vote_shows_all_names_of_the_conversation(two, widget):
+    pair = widget("good", "bad", "third", blind=True, multi_turn=True)
+    two.default = answer("Zug.")
+    for text in ("First?", "Second?", "Third?"):
+        asked(pair, text)
+    texts = [{mark: text_of(turn) for mark, turn in answers.items()} for _, answers in rounds(pair)]
+    assert texts[0] == texts[1] == texts[2]
+    assert not any(turn["label"] for _, answers in rounds(pair) for turn in answers.values())
+    pair.vote("A")
+    assert all(turn["label"] for _, answers in rounds(pair) for turn in answers.values())
+    asked(pair, "Fourth?")
+    assert shown(pair)["A"]["label"], "the names are known by now"
+    pair.vote("A")
+    assert votes()["blind"].tolist() == [True, False]
+
+
+def test_one_answer_is_asked_for_again_and_the_vote_withdrawn(two, widget):
+    pair = widget("good", "bad")
+    asked(pair)
+    pair.vote("A")
+    two.on(lambda request: answer("It is Bern indeed."))
+    assert click(pair, "regenerate", mark="B", question=1) is None
+    eventually(lambda: not pair.running)
+    assert text_of(shown(pair)["B"]) == "It is Bern indeed."
+    assert text_of(shown(pair)["A"]) == "It is Bern."
+    assert votes().empty
+    assert len(usage()) == 3, "what was paid for stays in the ledger"
+    pair.vote("B")
+    assert set(votes().iloc[0]["arms"].values()) == {r.call_id for r in pair.comparison.responses}
+    asked(pair, "Next?")
+    assert "Only answers to the last question" in click(pair, "regenerate", mark="A", question=1)
+    assert "There is no answer 'Z'" in click(pair, "regenerate", mark="Z", question=2)
+
+
+def test_what_is_running_is_neither_asked_again_nor_cleared(two, widget):
+    pair = widget("slow", "good")
+    pair.ask("First?")
+    for command in ("clear", "regenerate"):
+        fields = {"mark": "B", "question": 1} if command == "regenerate" else {}
+        assert "still streaming" in click(pair, command, **fields)
+
+
+def test_an_interrupt_while_one_is_asked_again_leaves_its_answer(two, widget, interrupt_next_call):
+    pair = widget("good", "bad")
+    asked(pair)
+    interrupt_next_call()
+    with pytest.raises(KeyboardInterrupt):
+        pair.regenerate("A")
+    assert not pair.running
+    pair.regenerate("A")
+    eventually(lambda: not pair.running)
+    assert text_of(shown(pair)["A"]) == "It is Bern."
+
+
+def test_images_go_to_all_models_and_stay_with_their_question(two, widget):
+    pair = widget("good", "bad", multi_turn=True)
+    pair._on_command(pair, {"command": "ask", "nonce": "1", "prompt": "What is it?"}, [memoryview(PNG)])
+    eventually(lambda: two.requests and not pair.running)
+    parts = two.requests[0].json["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url"]
+    assert rounds(pair)[0][0]["images"] == [parts[1]["image_url"]["url"]]
+    assert "1 image" in pair._controller.static_content().text
+    asked(pair, "Are you sure?")
+    assert sent_by(two, "good")[1][0] == parts
+    with pytest.raises(LLMError, match="not an image"):
+        pair.ask("This?", images=[b"text"])

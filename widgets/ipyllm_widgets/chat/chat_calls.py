@@ -1,0 +1,259 @@
+"""Calls of a chat: asks questions, continues answers, lets questions wait, and stores what comes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.conversations import saved
+from ipyllm.errors import LLMError, bad_request
+from ipyllm.events import Finished
+from ipyllm.messages import text_of
+from ipyllm.registry.models import create_llm_service
+from ipyllm.request import Provenance
+from ipyllm.response import ChatResponse
+from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.available_models import available_models
+from ipyllm_widgets.chat.branches import Branches
+from ipyllm_widgets.chat.chat_totals import ChatTotals
+from ipyllm_widgets.chat.continuation import can_continue, continued_answer, continuing_messages, with_beginning
+from ipyllm_widgets.chat.images import user_message
+from ipyllm_widgets.controller import Controller
+from ipyllm_widgets.live_answer import LiveAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.events import Event
+    from ipyllm.messages import Message
+    from ipyllm.pipeline.call import Call
+    from ipyllm_widgets.chat.chat_settings import ChatSettings
+    from ipyllm_widgets.chat.turn_tree import TurnNode
+    from ipyllm_widgets.message_channel import MessageChannel
+
+__all__ = ["ChatCalls"]
+
+
+class ChatCalls(Controller):
+    """The part of a chat's controller that asks the model.
+
+    Parameters
+    ----------
+    history : ConversationHistory
+        The shared conversation, which has a name.
+    settings : ChatSettings
+        Settings of the next question.
+    channel, on_error
+        As for :class:`Controller`.
+    """
+
+    def __init__(
+        self,
+        history: ConversationHistory,
+        settings: ChatSettings,
+        channel: MessageChannel,
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(channel, on_error)
+        self.history = history
+        self.settings = settings
+        self.totals = ChatTotals()
+        self._numbers = count(1)
+        self._branches = Branches(history, self._numbers)
+        self._left: dict[int, Branches] = {}  # of conversations that were shown before, by the id of their history
+        self._draft = saved.look_up_draft(self.name)
+        self._stop_observing = history.observe(self.refresh)
+
+    @property
+    def name(self) -> str:
+        """Name of the conversation."""
+        return self.history.name or ""
+
+    def show(self, history: ConversationHistory) -> None:
+        """Show another conversation; branches and unanswered questions of the one that is left are kept.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming.
+        """
+        draft = saved.look_up_draft(history.name or "")
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            if history is self.history:
+                return
+            self._stop_observing()
+            self._left[id(self.history)] = self._branches
+            self.history, self._draft = history, draft
+            self._branches = self._left.get(id(history)) or Branches(history, self._numbers)
+            self._stop_observing = history.observe(self.refresh)
+            self._publish()
+        self.refresh()  # the static output, too
+
+    def send(self, text: str, images: Iterable[Any] = ()) -> Call:
+        """Ask a question, and return the call at once.
+
+        Raises
+        ------
+        LLMError
+            The question cannot be asked. If the model or a parameter is wrong, the question stays and can be retried.
+        """
+        message = user_message(replace_surrogates(text), images)
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            self._branches.refresh_path()
+            return self._ask(message)
+
+    def resume(self, turn: str) -> Call:
+        """Let the model continue an answer that was cut off.
+
+        Raises
+        ------
+        LLMError
+            The answer is complete or empty, or is not the last one.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            self._branches.refresh_path()
+            node = self._branches.shown_turn(turn)
+            if not self._is_resumable(node):
+                raise bad_request("Only the last answer can be continued, if it was cut off after some text.")
+            text, reasoning = node.answer, node.response.reasoning if node.response is not None else ""
+            return self._call_model(
+                node,
+                continued_answer(node),
+                continuing_messages(node),
+                lambda event: with_beginning(event, text, reasoning),
+            )
+
+    def _is_resumable(self, node: TurnNode) -> bool:
+        return node is self._branches.path[-1] and can_continue(node)
+
+    # ---- the queue ---------------------------------------------------------------------
+
+    def queue(self, text: str, images: Iterable[Any] = ()) -> None:
+        """Ask a question as soon as the running answer has ended, after those that wait already."""
+        message = user_message(replace_surrogates(text), images)
+        self._wait_until_rendered()
+        with self._channel.lock:
+            if self.running:
+                self._branches.queue.add(message)
+                self._publish()
+                return
+        self.send(text, images)
+
+    def unqueue(self, question: str) -> str:
+        """Remove a question from the queue, and return its text."""
+        with self._channel.lock:
+            message = self._branches.queue.remove(question)
+            self._publish()
+            return text_of(message)
+
+    def send_next(self) -> None:
+        """Ask the first question of the queue, which waits because an answer failed or was stopped."""
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            if len(self._branches.queue):
+                self._ask_next()
+
+    def _on_idle(self, response: ChatResponse) -> None:
+        queue = self._branches.queue
+        if not len(queue):
+            return
+        if response.status in {"ok", "truncated"}:
+            with suppress(LLMError):  # its turn shows it
+                self._ask_next()
+        else:
+            queue.held = True
+            self._publish()
+
+    def _ask_next(self) -> None:
+        queue = self._branches.queue
+        self._branches.refresh_path()
+        try:
+            self._ask(queue.pop())
+        except LLMError:
+            queue.held = True
+            self._publish()
+            raise
+
+    # ---- asking ----------------------------------------------------------------------------------
+
+    def _ask(self, message: Message) -> Call:
+        node = self._branches.append(message)
+        return self._call_model(node, LiveAnswer(node.name), [message], lambda event: event)
+
+    def _call_model(
+        self, node: TurnNode, live: LiveAnswer, messages: Sequence[Message], as_shown: Callable[[Event], Event]
+    ) -> Call:
+        """Ask ``messages``, for the answer of a turn; ``as_shown`` changes each event before it is shown and stored."""
+
+        def on_event(event: Event) -> None:
+            event = as_shown(event)
+            if isinstance(event, Finished):
+                self._store(node, live, event.response)
+            self._receive(live, event)
+
+        asked = False
+        try:
+            service = create_llm_service(self.settings.model)
+            before, left_out = self.history.preceding(
+                messages,
+                service.context_window,
+                before=node.key if node.turn is not None else None,
+                max_tokens=self.settings.params.get("max_tokens"),
+                model=service.full_name,
+            )
+            node.note = " ".join(note for note in (service.retirement_note(), left_out) if note)
+            request = service.request(
+                messages,
+                conversation_history=before,
+                tools=self.settings.tools,
+                provenance=Provenance(origin="widget", conversation=self.name),
+                **self.settings.params,
+            )
+            node.requested_model = service.full_name
+            self._begin([live])
+            self._call = call = service.call(request, on_event)
+            live.waits_for = call.waiting
+            self.refresh()  # a notebook that is saved now contains the question
+            asked = True
+        except LLMError as exc:
+            self._available = available_models()  # the model may have been removed since they were listed
+            node.response = ChatResponse(
+                status="error", model=exc.model, error_category=exc.category, error_message=str(exc)
+            )
+            raise
+        except BaseException:  # an interrupt: the caller gets no call to wait for or to stop
+            node.response = ChatResponse(status="cancelled", model=node.requested_model)
+            raise
+        finally:
+            if not asked:
+                self._end()
+                node.parts = {} if node.turn is None else None
+            self._publish()
+        return call
+
+    def _store(self, node: TurnNode, live: LiveAnswer, response: ChatResponse) -> None:
+        """Store the answer in the conversation, on the service thread, before the call's ``wait`` returns."""
+        if self._live.get(node.name) is not live:  # interrupted in `_ask`: rendered from the history
+            node.response, node.parts = response, None
+        # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
+        text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
+        if self._branches.contains(node) and (text or response.status == "ok"):
+            answer = response.as_message() | {"content": text}
+            self._branches.store(node, answer, model=response.model, status=response.status)
+
+    def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
+        assert answer.response is not None
+        self._branches.refresh_path()  # the history may hold the turn since a moment ago
+        self.totals = self.totals.plus(answer.response)
+        node = self._branches.tree.get(answer.name)
+        if node is not None:
+            node.response, node.parts = answer.response, parts

@@ -1,0 +1,87 @@
+"""Questions that wait until the running answer has ended."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ipyllm.errors import LLMError
+from ipyllm.messages import text_of
+from ipyllm.text.format import shorten
+from ipyllm_widgets.chat.images import image_urls
+
+if TYPE_CHECKING:
+    from ipyllm.messages import Message
+
+__all__ = ["QuestionQueue"]
+
+_SHOWN_CHARS = 300
+
+
+class _Queued(NamedTuple):
+    """One question, with its id in the browser."""
+
+    id: str
+    message: Message
+
+
+class QuestionQueue:
+    """The queue of one conversation. Callers hold the channel's lock.
+
+    Attributes
+    ----------
+    held : bool
+        Whether it waits for the user, because the last answer failed or was stopped.
+
+    Examples
+    --------
+    >>> queue = QuestionQueue()
+    >>> queue.add({"role": "user", "content": "And then?"})
+    >>> queue.as_json()
+    [{'id': 'q1', 'text': 'And then?', 'images': 0, 'held': False}]
+    >>> queue.pop()
+    {'role': 'user', 'content': 'And then?'}
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[_Queued] = []
+        self._numbers = count(1)
+        self.held = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, message: Message) -> None:
+        """Add a question at the end."""
+        self._waiting.append(_Queued(f"q{next(self._numbers)}", message))
+
+    def pop(self) -> Message:
+        """Remove and return the first question."""
+        self.held = False
+        return self._waiting.pop(0).message
+
+    def remove(self, name: str) -> Message:
+        """Remove and return a question.
+
+        Raises
+        ------
+        LLMError
+            It waits no longer.
+        """
+        for queued in self._waiting:
+            if queued.id == name:
+                self._waiting.remove(queued)
+                return queued.message
+        raise LLMError("That question waits no longer.", category="not_found")
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Return what the page shows."""
+        return [
+            {
+                "id": queued.id,
+                "text": shorten(text_of(queued.message), _SHOWN_CHARS),
+                "images": len(image_urls(queued.message)),
+                "held": self.held,
+            }
+            for queued in self._waiting
+        ]

@@ -1,0 +1,87 @@
+"""What the dashboard's figures need of each call, small enough to be kept, and filtered in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from ipyllm.dataframes.filters import kernel_filter
+from ipyllm_widgets.dashboard.dashboard_filters import SPANS, DashboardFilters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipyllm.ledger.query import Query
+
+__all__ = ["CallFacts", "facts_query"]
+
+_COLUMNS: Final = frozenset(
+    {
+        *("call_id", "started_at", "kernel_id", "model", "status", "finish_reason", "attempts", "refused"),
+        *("cold", "cache_hit", "warmup", "arrival_clock", "client_lag_s", "send_delay_s"),
+        *("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps"),
+        *("input_tokens", "output_tokens", "visible_tokens", "reasoning_tokens", "output_tokens_estimated"),
+        *("usage_source", "cost_usd", "price_source"),
+    }
+)
+_WIDTHS: Final = tuple(SPANS)
+"""Names of the time spans, from the shortest to the longest."""
+
+
+def facts_query(filters: DashboardFilters) -> Query:
+    """Return the query for the facts of all models and statuses, with the other filters."""
+    return replace(_whole(filters).query(), text=False, only=_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """Facts of the calls of all models and statuses that meet the other filters; made by :meth:`of`."""
+
+    filters: DashboardFilters
+    table: pd.DataFrame
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, filters: DashboardFilters) -> CallFacts:
+        """Return the facts in the rows of :func:`facts_query`, a quarter of their size."""
+        import pandas as pd
+
+        small = {name: _small(rows[name]) for name in rows if name in _COLUMNS}
+        return cls(_whole(filters), pd.DataFrame(small, copy=False))
+
+    def have(self, filters: DashboardFilters) -> bool:
+        """Return whether the calls that meet these filters are among these."""
+        return (
+            filters.tag == self.filters.tag
+            and self.filters.scope in {filters.scope, "all"}
+            and _WIDTHS.index(filters.since) <= _WIDTHS.index(self.filters.since)
+        )
+
+    def matching(self, filters: DashboardFilters) -> pd.DataFrame:
+        """Return those that meet filters that these facts :meth:`have`, earliest first."""
+        table = self.table
+        wanted = filters.query()
+        if filters.scope != self.filters.scope:
+            table = table[table["kernel_id"].isin(kernel_filter("current") or ())]
+        if filters.since != self.filters.since:
+            table = table[table["started_at"] >= wanted.since]
+        for name, accepted in (("model", wanted.models), ("status", wanted.statuses)):
+            if accepted:
+                table = table[table[name].isin(accepted)]
+        return table
+
+    def models(self) -> list[str]:
+        """Return the names of all models, sorted."""
+        return sorted(self.table["model"].dropna().unique())
+
+
+def _whole(filters: DashboardFilters) -> DashboardFilters:
+    return filters.replace("model", "").replace("status", "")
+
+
+def _small(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a text as a categorical, and a count or flag that may be null as a float."""
+    if column.dtype.kind == "f" or column.dtype.name.startswith("datetime"):
+        return column
+    if column.name == "call_id":
+        return column
+    return column.astype("float64" if column.dtype.name in {"Int64", "boolean"} else "category")
