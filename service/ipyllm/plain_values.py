@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return for each kind
         case Enum():
             return _plain(value.value)
         case str():
-            return replace_surrogates(str(value))
+            return replace_surrogates(str.__str__(value))
         case int():
             return int(value)
         case float() if math.isfinite(value):

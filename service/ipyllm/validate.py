@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ipyllm.errors import bad_request
 from ipyllm.plain_values import plain_number
 
-__all__ = ["refuse_table", "validate_int", "validate_usd"]
+__all__ = ["as_text", "refuse_table", "tags_as_text", "validate_int", "validate_usd"]
 
 _TABLES = {"DataFrame", "LazyFrame", "Series"}
 
@@ -19,6 +20,33 @@ def validate_int(name: str, value: Any, least: int | None = None) -> int:
         bound = "" if least is None else f", {least} or more"
         raise bad_request(f"{name} must be a whole number{bound}, not {value!r}.")
     return value
+
+
+def as_text(name: str, value: Any) -> str:
+    """Return ``str(value)``; raise ``bad_request`` if that is an error of the value's own.
+
+    Examples
+    --------
+    >>> as_text("tags", 7)
+    '7'
+    """
+    if isinstance(value, str):
+        return str.__str__(value)  # a subclass may have another
+    try:
+        return str(value)
+    except Exception as exc:  # noqa: BLE001 - whatever it is
+        raise bad_request(
+            f"{name} must have a text, but str() of a {type(value).__name__} raises {type(exc).__name__}."
+        ) from None
+
+
+def tags_as_text(tags: Any) -> dict[str, str]:
+    """Return tags as text; raise ``bad_request`` if they are no mapping, or have no text."""
+    if tags is None:
+        return {}
+    if not isinstance(tags, Mapping):
+        raise bad_request(f"tags must be a dict such as {{'data': '2026-11'}}, not a {type(tags).__name__}.")
+    return {as_text("A tag", name): as_text("A tag", value) for name, value in tags.items()}
 
 
 def validate_usd(value: Any) -> float | None:

@@ -17,6 +17,7 @@ from ipyllm.services.base import BaseLLMService
 from ipyllm.services.given_messages import given_message
 from ipyllm.services.local import LocalService
 from ipyllm.text.format import count, shorten
+from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ def _json_value(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """Return JSON that is the same for equal values."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return replace_surrogates(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def _mark(index: int) -> str:

@@ -17,6 +17,7 @@ from ipyllm.request import Origin
 from ipyllm.text.format import join_names
 from ipyllm.text.suggest import suggest
 from ipyllm.text.times import parse_time
+from ipyllm.validate import tags_as_text
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -144,7 +145,7 @@ def calls_query(
         statuses=as_tuple("status", status, accepted={*FINAL, "running"}),
         origins=as_tuple("origin", origin, accepted=get_args(Origin)),
         experiments=as_tuple("experiment", experiment),
-        tags={key: str(value) for key, value in (tags or {}).items()},
+        tags=tags_as_text(tags),
         text=text,
         limit=limit,
     )

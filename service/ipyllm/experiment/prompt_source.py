@@ -15,6 +15,7 @@ from ipyllm.experiment.not_a_prompt import not_a_prompt
 from ipyllm.services.given_messages import are_messages
 from ipyllm.text.format import is_missing, shorten
 from ipyllm.text.text_file import decode_text
+from ipyllm.validate import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,7 +111,7 @@ def _record(item: Any, index: int) -> dict[str, Any]:
     if are_messages(item):
         return {"messages": item}
     if isinstance(item, Mapping):
-        return {str(name): value for name, value in item.items()}
+        return {as_text("The name of a column", name): value for name, value in item.items()}
     if isinstance(item, str) or is_missing(item):
         return {"prompt": item}
     if isinstance(item, list | tuple) and any(isinstance(each, Mapping) for each in item):
@@ -122,7 +123,7 @@ def _record(item: Any, index: int) -> dict[str, Any]:
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    names = [str(name) for name in frame.columns]
+    names = [as_text("The name of a column", name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise bad_request(f"Several columns are named {twice!r}: rename them, so that they can be told apart.")

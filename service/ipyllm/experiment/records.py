@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,11 @@ from ipyllm.ledger.ids import kernel_id
 from ipyllm.ledger.packed import unpack
 from ipyllm.ledger.query import ExperimentQuery
 from ipyllm.text.suggest import suggest
+from ipyllm.validate import tags_as_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from ipyllm.experiment.grid import Grid
@@ -100,8 +102,4 @@ def checked_name(name: Any) -> str:
 
 def checked_tags(tags: Any) -> dict[str, str] | None:
     """Return tags as text; raise ``bad_request`` if they are no mapping."""
-    if tags is None:
-        return None
-    if not isinstance(tags, Mapping):
-        raise bad_request(f"tags must be a dict such as {{'data': '2026-11'}}, not {tags!r}.")
-    return {str(name): str(value) for name, value in tags.items()}
+    return None if tags is None else tags_as_text(tags)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.errors import bad_request
+from ipyllm.validate import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,12 +62,14 @@ def read_rows(data: Any) -> Rows:
 
 
 def _from_series(library: Library, name: Any, values: list[Any], index: Any) -> Rows:
-    columns = tuple(dict.fromkeys([VALUE, *([str(name)] if name not in (None, "") else [])]))
+    columns = tuple(
+        dict.fromkeys([VALUE, *([as_text("The name of a column", name)] if name not in (None, "") else [])])
+    )
     return Rows(library, columns, index, True, [(value,) * len(columns) for value in values])
 
 
 def _names(columns: Iterable[Any]) -> tuple[str, ...]:
-    names = tuple(map(str, columns))
+    names = tuple(as_text("The name of a column", name) for name in columns)
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise bad_request(f"Several columns are named {twice!r}: rename them, so that a template can tell them apart.")

@@ -17,7 +17,7 @@ from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.transport.address import normalized
-from ipyllm.validate import refuse_table, validate_int, validate_usd
+from ipyllm.validate import refuse_table, tags_as_text, validate_int, validate_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,10 +68,16 @@ class BaseLLMService(OpenAICompatibleProvider):
             refuse_table(given)
         messages = [given_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
+            if not isinstance(system, str):
+                raise bad_request(f"system must be a text, not a {type(system).__name__}.", model=self.full_name)
             messages = [m for m in messages if m["role"] != "system"]
             messages.insert(0, {"role": "system", "content": replace_surrogates(system)})
         if isinstance(prompt, str):
             messages.append({"role": "user", "content": replace_surrogates(prompt)})
+        elif not isinstance(prompt, Iterable):
+            raise bad_request(
+                f"A prompt is a text or a list of messages, not a {type(prompt).__name__}.", model=self.full_name
+            )
         else:
             messages += [given_message(item, self.full_name) for item in prompt]
         if not messages or (isinstance(prompt, str) and not prompt.strip()):
@@ -180,9 +186,8 @@ class BaseLLMService(OpenAICompatibleProvider):
 
 
 def _with_tags(provenance: Provenance, tags: Mapping[str, str] | None) -> Provenance:
-    if not tags:
-        return provenance
-    return replace(provenance, tags={**provenance.tags, **{str(key): str(value) for key, value in tags.items()}})
+    given = tags_as_text(tags)
+    return replace(provenance, tags={**provenance.tags, **given}) if given else provenance
 
 
 def _tools_by_name(tools: Any) -> Mapping[str, Tool]:

@@ -8,6 +8,7 @@ from ipyllm.errors import bad_request
 from ipyllm.structured.json_answer import SchemaMismatch, read_json
 from ipyllm.structured.schema import Schema
 from ipyllm.structured.sources import SchemaSource
+from ipyllm.text.surrogates import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +40,7 @@ class LabelSchema(Schema):
         texts = [labels] if isinstance(labels, str) else list(labels)
         if len(texts) < 2 or not all(isinstance(text, str) and text.strip() for text in texts):  # noqa: PLR2004
             raise bad_request(f"labels must be two or more texts, such as ['good', 'bad'], not {labels!r}.")
+        texts = list(map(replace_surrogates, texts))
         if twice := next((text for text in texts if texts.count(text) > 1), None):
             raise bad_request(f"The label {twice!r} stands twice in labels: leave one out.")
         raw = {"title": "label", "type": "string", "enum": texts}
