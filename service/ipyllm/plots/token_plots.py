@@ -82,16 +82,22 @@ def token_tree(paths: pd.DataFrame, *, ax: Axes | None = None, dark: bool | None
     total = sum(n for _, _, n in rows)
     deepest = max(len(tokens) for tokens, _, _ in rows)
     with themed(dark):
-        axes = axes_for(ax, size=(2.2 * (deepest + 1), 0.8 + 0.3 * len(rows)))
+        axes = axes_for(ax, size=(2.6 * (deepest + 1), 0.8 + 0.3 * len(rows)))
         colour = arm_styles(["path"])["path"].colour
         for prefix, places in groups.items():
             x, y = len(prefix), float(np.mean(places))
             n = sum(rows[place][2] for place in places)
             if prefix:
                 above = float(np.mean(groups[prefix[:-1]]))
-                axes.plot([x - 0.55, x - 0.05], [above, y], color=colour, linewidth=0.6 + 5 * n / total, alpha=0.7)
+                axes.plot(
+                    [x - 0.4 if len(prefix) > 1 else x - 0.55, x - 0.05],
+                    [above, y],
+                    color=colour,
+                    linewidth=0.6 + 5 * n / total,
+                    alpha=0.7,
+                )
                 chance = rows[places[0]][1][len(prefix) - 1]
-                axes.text(x, y, f"{_label(prefix[-1])}  {chance:.0%} · {n}×", va="center", fontsize=8)
+                axes.text(x, y, f"{_label(prefix[-1])}  {_percent(chance)} · {n}×", va="center", fontsize=8)
             else:
                 axes.text(0.42, y, f"{total}×", va="center", ha="right", fontsize=8)
         axes.set_xlim(0, deepest + 1)
@@ -99,6 +105,10 @@ def token_tree(paths: pd.DataFrame, *, ax: Axes | None = None, dark: bool | None
         axes.set_axis_off()
         axes.set_title(_title(paths), loc="left", fontsize=10)
     return axes
+
+
+def _percent(chance: float) -> str:
+    return "<1%" if chance < 0.01 else f"{chance:.0%}"  # noqa: PLR2004
 
 
 def _label(token: str) -> str:

@@ -7,7 +7,8 @@ import pytest
 from ipyllm.rendering import Column, columns_html, columns_text, reasoning_html, to_html
 from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm.rendering.highlight import highlight
-from ipyllm.rendering.links import _host, _without_punctuation
+from ipyllm.rendering.link_hosts import web_host
+from ipyllm.rendering.links import _without_punctuation
 from ipyllm.rendering.sanitize_answer import is_raster_image, sanitize
 from ipyllm.rendering.sanitize_page import sanitize_page
 from ipyllm.rendering.tex import to_mathml
@@ -69,5 +70,5 @@ def test_math_is_converted_or_refused():
 def test_an_address_ends_before_the_sentence_does_and_names_its_real_host():
     address = "https://en.wikipedia.org/wiki/Lisp_(language)"
     assert _without_punctuation(f"{address}).") == address
-    assert _host("https://bank.example@evil.example/login") == "evil.example"
-    assert (_host("/relative"), _host("https://[")) == ("", "")
+    assert web_host("https://bank.example@evil.example/login") == "evil.example"
+    assert (web_host("/relative"), web_host("https://[")) == ("", "")
