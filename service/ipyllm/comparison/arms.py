@@ -371,7 +371,8 @@ def _json_value(value: Any) -> Any:
 
 def canonical_json(value: Any) -> str:
     """Return JSON that is the same for equal values."""
-    return replace_surrogates(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    text: str = replace_surrogates(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    return text
 
 
 def _mark(index: int) -> str:
