@@ -5,12 +5,13 @@ Rows that are copied twice do no harm, so a copy that was interrupted is simply 
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.dialects import sqlite
 
-from ipyllm.ledger.columns import CALLS, FINAL, PRIVATE, TABLES, VOTES
+from ipyllm.ledger.columns import CALLS, CONVERSATIONS, FINAL, NOTES, PRIVATE, TABLES, VOTES
 from ipyllm.ledger.recovery import Layout, Recovery
 from ipyllm.ledger.tables import calls, reservations, tables
 from ipyllm.text.format import count, join_names
@@ -38,6 +39,7 @@ _KINDS_OF_RESERVATIONS: Final[Mapping[str, Kind]] = {
     **PRIVATE,
 }
 _FIRST_VERSION_OF_CALLS: Final = 45
+_FIRST_VERSION_OF_CONVERSATIONS: Final = 6
 """Columns of ``calls`` in the first version of the ledger."""
 
 
@@ -115,5 +117,9 @@ def _layouts(connection: sa.Connection) -> dict[str, Layout]:
         in_order = {column: of_table[column] for column in columns}
         layouts[name] = Layout(in_order, len(in_order))
     return layouts | {
-        CALLS.name: replace(layouts[CALLS.name], at_least=_FIRST_VERSION_OF_CALLS, statuses=FINAL | {"running"})
+        CALLS.name: replace(layouts[CALLS.name], at_least=_FIRST_VERSION_OF_CALLS, statuses=FINAL | {"running"}),
+        CONVERSATIONS.name: replace(
+            layouts[CONVERSATIONS.name], at_least=_FIRST_VERSION_OF_CONVERSATIONS, key_form=re.compile("[0-9a-f]{32}")
+        ),
+        NOTES.name: replace(layouts[NOTES.name], key_form=re.compile(r"\[.*\]", re.DOTALL)),  # JSON
     }

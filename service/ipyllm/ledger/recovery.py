@@ -15,6 +15,7 @@ from ipyllm.ledger.sqlite_pages import SQLitePages
 from ipyllm.ledger.stored_values import read_value
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -36,6 +37,8 @@ class Layout:
     at_least: int
     statuses: frozenset[str] = frozenset()
     """What the column ``status`` may say; empty where there is none."""
+    key_form: re.Pattern[str] | None = None
+    """Form of the key, where another table may have as many columns."""
 
 
 class Recovery:
@@ -46,7 +49,7 @@ class Recovery:
     path : Path
         The file. Its write-ahead log is read as well.
     layouts : mapping
-        Layout by the name of the table; each has another number of columns.
+        Layout by the name of the table; each has another number of columns, or another form of its key.
     """
 
     def __init__(self, path: Path, layouts: Mapping[str, Layout]) -> None:
@@ -112,7 +115,9 @@ def _row(record: Sequence[Any], layout: Layout) -> tuple[str, Row, bool] | None:
         row[name], is_right = read_value(stored, kind)
         is_whole &= is_right
     key = row[next(iter(layout.columns))]
-    if not key or (layout.statuses and row["status"] is not None and row["status"] not in layout.statuses):
+    if not key or (layout.key_form is not None and not layout.key_form.fullmatch(key)):
+        return None  # of another table
+    if layout.statuses and row["status"] is not None and row["status"] not in layout.statuses:
         return None
     return key, row, is_whole
 

@@ -91,13 +91,19 @@ def test_new_begins_anew_and_a_call_that_fails_loses_nothing(start, fake):
 @pytest.mark.parametrize(
     "use",
     ["%llm_history show -c trip", "%llm_history list", "from ipyllm import conversation\nlen(conversation('trip'))",
-     "from ipyllm import ChatWidget\nChatWidget(conversation='trip')",
      "%%llm_compare -m openai/a -m openai/b -c trip\nAnd?"],
 )  # fmt: skip
 def test_each_use_takes_it_up(kernel, kernel_fake, use):
     ask(kernel, "%llm -c trip --new Capital of France?")
     forget_all(kernel)
     assert ask(kernel, use).startswith(LINE.replace("default", "trip"))
+
+
+def test_a_chat_takes_it_up_and_shows_it_so_no_line_says_it(kernel, kernel_fake):
+    ask(kernel, "%llm -c trip --new Capital of France?")
+    forget_all(kernel)
+    show = "from ipyllm import ChatWidget\nprint([one['role'] for one in ChatWidget(conversation='trip').messages])"
+    assert ask(kernel, show) == "['user', 'assistant']\n"
 
 
 def test_a_chat_without_the_magics_survives_too(start, fake):
@@ -107,7 +113,9 @@ def test_a_chat_without_the_magics_survives_too(start, fake):
     ask(kernel, "from ipyllm import ChatWidget\nChatWidget().send('Capital of France?').wait();")
     forget_all(kernel)
     kernel.run("notebook._current = None")
-    assert kernel.run("len(ChatWidget().messages)").stderr.startswith(LINE)
+    assert (
+        ask(kernel, "print([one['content'] for one in ChatWidget().messages])") == "['Capital of France?', 'Paris.']\n"
+    )
 
 
 def test_where_no_notebook_is_known_the_kernel_is_what_stays(kernel):

@@ -129,7 +129,7 @@ def test_an_experiment_does_not_pay_again_for_answers_that_it_cannot_read(stored
     experiment = Experiment(["a"], models=OllamaService("m", base_url=fake.base_url), warmup=0, name="held")
     with (
         warnings.catch_warnings(action="ignore"),
-        pytest.raises(LLMError, match="not known which of its calls"),
+        pytest.raises(LLMError, match="not known which calls of 'held' are done"),
     ):
         experiment.run(progress=False)
     assert fake.requests == []

@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from ipyllm.ledger import Ledger
-from ipyllm.ledger.columns import CALLS, COLUMNS, NOTES, PRIVATE, TABLES, VOTES
-from ipyllm.ledger.query import NoteQuery, VoteQuery
+from ipyllm.ledger.columns import CALLS, COLUMNS, CONVERSATIONS, NOTES, PRIVATE, TABLES, VOTES
+from ipyllm.ledger.query import ConversationQuery, NoteQuery, VoteQuery
 from ipyllm.ledger.recovery import Layout, Recovery
 from tests.service.ledger.flipped import N_ROWS, flip, make_ledger, row
 
@@ -110,13 +110,33 @@ def columns_of(path):
 
 
 def test_tables_are_told_apart_by_their_number_of_columns():
-    counts = [len(table.writable) + len(table.private) for table in TABLES]
+    counts = [len(table.writable) + len(table.private) for table in TABLES if table is not NOTES]
     assert len(set(counts)) == len(counts)
+
+
+def test_notes_and_conversations_which_have_as_many_columns_are_told_apart_by_their_keys(path, call, sql):
+    conversation = {"conversation_id": "0123456789abcdef" * 2, "place": "a.ipynb", "name": "trip"}
+    note = {"note_id": '["e", "p"]', "experiment": "e", "prompt_id": "p", "note": "Good."}
+    with Ledger(path) as ledger:
+        ledger.put(conversation | {"draft": "And of"}, CONVERSATIONS)
+        ledger.put(note, NOTES)
+        for _ in range(40):
+            ledger.put(call(status="ok", experiment="e") | {"prompt": "Hello " * 200})
+        assert ledger.flush(30)
+        assert ledger.close(30)
+        data = bytearray(path.read_bytes())
+        data[16:18] = b"\0\1"
+        path.write_bytes(data)
+        assert len(ledger.read()) == 40
+        (kept,) = ledger.read(ConversationQuery())
+        assert conversation.items() <= dict(zip(ConversationQuery().columns, kept, strict=True)).items()
+        (kept,) = ledger.read(NoteQuery())
+        assert note.items() <= dict(zip(NoteQuery().columns, kept, strict=True)).items()
 
 
 def test_votes_notes_budgets_and_calls_that_run_are_recovered(path, call, sql):
     with Ledger(path) as ledger:
-        ledger.put({"note_id": "n", "experiment": "e", "note": "Good."}, NOTES)
+        ledger.put({"note_id": '["e", "p"]', "experiment": "e", "note": "Good."}, NOTES)
         ledger.put({"comparison": "a", "vote_id": "a", "outcome": "tie", "arms": {"x": None}}, VOTES)
         for number in range(40):
             ledger.put(call(status="ok", experiment="e", cost_usd=0.5) | {"prompt": f"{number} " * 200})
