@@ -377,7 +377,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     model.press("Tab")
     shown.notice.get_by_text("onerror").wait_for()
     kept = notebook.run(3 + len(steps))
-    kept.locator(".ipyllm-transcript").wait_for(state="attached")
+    kept.locator(".ipyllm-transcript").first.wait_for(state="attached")
     assert left_of_attacks(lab.page) == []
 
     shown.box.press("Control+s")

@@ -77,7 +77,7 @@ def test_arms_of_a_comparison_say_it_each_unless_their_names_are_hidden(models, 
             widget._controller.render()
             assert not lines(widget.comm)
         else:
-            shown = widget.comm.wait_for(lambda view: all(turn["waiting"] for turn in view.turns))
+            shown = widget.comm.wait_for(lambda view: all(turn.get("waiting") for turn in view.turns))
             assert {turn["waiting"]["after"] for turn in shown.turns} == {" s"}
         widget.close()
         assert comparison.done.wait(30)

@@ -40,8 +40,7 @@ LLM: tuple[Option, ...] = (
     ),
     Option(
         "-f, --format",
-        "how the answer is shown: markdown, text, code (also put into the next cell), json, html (sandboxed), "
-        "tokens (by probability)",
+        "shown as markdown, text, code (also in the next cell), json, html (sandboxed), tokens (probability)",
         one_of(*FORMATS),
         "FORMAT",
         "-f code",

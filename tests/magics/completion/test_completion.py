@@ -102,7 +102,7 @@ def complete(kernel, code):
         ("%llm_history -c rev", {"%llm_history -c review"}),
         ("%llm_usage --b", {"%llm_usage --by"}),
         ("%%llm -f j", {"%%llm -f json"}),
-        ("%%llm -f ", {f"%%llm -f {name}" for name in ("markdown", "text", "code", "json", "html")}),
+        ("%%llm -f ", {f"%%llm -f {name}" for name in ("markdown", "text", "code", "json", "html", "tokens")}),
         ("%%llm -o answ", {"%%llm -o answer_1", "%%llm -o answer_2"}),
         ("%%llm --schema C", {"%%llm --schema City", "%%llm --schema Country"}),
         ("%%llm --schema page", {"%%llm --schema page_schema"}),

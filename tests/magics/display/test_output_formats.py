@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from ipyllm import ChatResponse
 from ipyllm.rendering.sanitize_page import sanitize_page
 from ipyllm_magics.commands.code_cells import cell_source
 from ipyllm_magics.display.output_formats import (
@@ -95,7 +96,9 @@ def test_a_page_keeps_its_looks():
 
 
 def test_the_frame_around_a_page_runs_no_script_and_fetches_nothing():
-    html, text, _ = OUTPUT_FORMATS["html"].extract('```html\n<p onclick="x()">"Hi" & bye</p>\n```')
+    html, text, _ = OUTPUT_FORMATS["html"].extract(
+        ChatResponse(content='```html\n<p onclick="x()">"Hi" & bye</p>\n```')
+    )
     frame = re.search(r"<iframe [^>]*>", html)[0]
     assert 'sandbox="allow-popups"' in frame
     assert "default-src 'none'" in html.replace("&#x27;", "'")
@@ -194,7 +197,7 @@ def test_a_long_answer_to_be_taken_apart_shows_its_last_lines_and_costs_few_byte
     assert ran.status == "ok", ran.traceback
     updates = [str(m["content"]) for m in ran.messages if m["msg_type"] in {"display_data", "update_display_data"}]
     assert any("ipyllm-text" in update for update in updates)
-    assert max(len(update) for update in updates[:-2]) < 8_000, "all but the answer and, after it, its styles"
+    assert max(len(update) for update in updates[:-2]) < 10_000, "all but the answer and, after it, its styles"
     assert json.loads(ran.text.strip().rpartition("\n\n")[0]) == rows
 
 

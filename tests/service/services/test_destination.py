@@ -70,15 +70,23 @@ def test_nothing_is_sent_there_not_even_the_question_for_models(dotenv, monkeypa
         ({}, {"OPENAI_BASE_URL": ELSEWHERE}, {"api_key": KEY}),
         ({"OPENAI_API_KEY": KEY}, {"OPENAI_BASE_URL": "http://api.openai.com/v1"}, {}),
         ({"OPENAI_API_KEY": KEY}, {"openai_base_url": "https://api.openai.com.elsewhere.example/v1"}, {}),
-        ({"OPENAI_API_KEY": KEY}, {"OPENAI_BASE_URL": "https://api.openai.com@elsewhere.example/v1"}, {}),
     ],
-    ids=["the reverse", "an argument", "no TLS", "a longer name", "a user's name"],
+    ids=["the reverse", "an argument", "no TLS", "a longer name"],
 )
 def test_other_mixtures_are_refused_too(dotenv, monkeypatch, environment, in_dotenv, options):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     dotenv(**in_dotenv)
     assert "comes from" in refused(OpenAIService("m", **options))
+
+
+def test_an_address_that_looks_like_the_providers_by_a_users_name_is_refused_as_it_stands(dotenv, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    dotenv(OPENAI_BASE_URL="https://api.openai.com@elsewhere.example/v1")
+    with pytest.raises(LLMError) as caught:
+        OpenAIService("m").address()
+    assert caught.value.category == "bad_request"
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_
         widget.comm.click("unqueue", question=question["id"])
     models.default = answer("one two three", ttft=0.01)
     begun = dict.fromkeys(("send", "stop", "regenerate"), 0)
-    for n in range(300):
+    for n in range(150):
         command = ("stop", "regenerate", "send")[n % 3]
         shown = widget.comm.view_state()
         error = widget.comm.click(command, turn=shown.order[-1], text=f"more {n}")["error"]
@@ -40,7 +40,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_
     while shown.settings["queue"]:  # held, because an answer was stopped
         widget.comm.click("send_next")
         shown = widget.comm.wait_until_idle()
-    assert min(begun.values()) > 10, "all three were done, many times"
+    assert min(begun.values()) > 5, "all three were done, many times"
     rows = usage().query("conversation == 'clicks'")
     assert len(rows) == 1 + begun["send"] + begun["regenerate"]
     assert set(rows["status"]) == {"ok", "cancelled"}
