@@ -18,7 +18,7 @@ from tests.widgets.page import PNG, texts
 
 
 def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_row_for_each_request(chat, models):
-    models.default = answer("one two three", ttft=0.3)
+    models.default = answer("one two three", ttft=1000)  # none of those that wait may begin
     widget = chat("clicks")
     said = [widget.comm.click("send", text=f"q{n}") for n in range(100)]
     assert [ack["error"] for ack in said] == [None] * 100
