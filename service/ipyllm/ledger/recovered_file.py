@@ -39,8 +39,10 @@ _KINDS_OF_RESERVATIONS: Final[Mapping[str, Kind]] = {
     **PRIVATE,
 }
 _FIRST_VERSION_OF_CALLS: Final = 45
-_FIRST_VERSION_OF_CONVERSATIONS: Final = 6
 """Columns of ``calls`` in the first version of the ledger."""
+
+_FIRST_VERSION_OF_CONVERSATIONS: Final = 6
+"""Columns of ``conversations`` in the first version that had them."""
 
 
 def copy_rows(connection: sa.Connection, begin: Callable[[sa.Connection], None], path: Path) -> Iterator[Recovery]:

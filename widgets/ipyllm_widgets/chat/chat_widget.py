@@ -70,7 +70,7 @@ class ChatWidget(LiveWidget):
     """
 
     _esm = modules.script("chat/chat.js")
-    _css = modules.styles("widget.css", "chat/chat.css")
+    _css = modules.styles("widget.css", "composer.css", "chat/chat.css")
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
         "hello": {},
         "send": {"text": str},

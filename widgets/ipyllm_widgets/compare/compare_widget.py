@@ -56,7 +56,7 @@ class CompareWidget(LiveWidget):
     """
 
     _esm = modules.script("compare/compare.js")
-    _css = modules.styles("widget.css", "compare/compare.css")
+    _css = modules.styles("widget.css", "composer.css", "compare/compare.css")
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
         "hello": {},
         "ask": {"prompt": str},
