@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
-from tests.browser.chat import assert_page_healthy, lab_with_fake
+from tests.browser.chat import assert_page_healthy, environment, lab_with_fake
 from tests.browser.jupyter_server import JupyterServer
-from tests.fakes import answer
+from tests.browser.lab import Lab
+from tests.fakes import FakeLLM, answer
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,3 +38,12 @@ def lab(request, lab_and_fake):
 @pytest.fixture
 def fake(lab_and_fake):
     return lab_and_fake[1]
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def stage(request, tmp_path_factory):
+    """A lab in each theme, with a notebook of one cell for chats, and its server."""
+    home = tmp_path_factory.mktemp(request.param)
+    with FakeLLM() as fake, Lab(home, theme=request.param, env=environment(fake, home)) as lab:
+        lab.notebook, lab.conversation_numbers = lab.open(["1"]), count(1)
+        yield lab, fake

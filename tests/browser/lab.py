@@ -153,6 +153,18 @@ class Lab:
         """The file of the notebook that was opened last."""
         return self.root / f"notebook-{self.opened}.ipynb"
 
+    def save(self):
+        """Save the notebook, and wait until it is; return its path."""
+        self.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        self.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+        return self.path
+
+    def reload(self, notebook):
+        """Reload the page, and wait until the notebook is there and its kernel idle."""
+        self.page.reload()
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        notebook.wait_idle()
+
     def load(self, path):
         """Load the page with a notebook."""
         self.server.set_option("themes", {"theme": THEMES[self.theme]})

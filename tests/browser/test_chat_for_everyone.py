@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 
 from tests import fakes
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import ANSWER, PNG, Chat, environment, screenshot
-from tests.browser.lab import Lab, needs_chromium
-from tests.fakes import FakeLLM, answer, status
+from tests.browser.chat import ANSWER, PNG, Chat, screenshot
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer, status
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
 FORBIDDEN = "script, iframe, object, embed, form, link, meta, base, style, svg"
-
-
-@pytest.fixture(scope="module", params=["light", "dark"])
-def stage(request, tmp_path_factory):
-    home = tmp_path_factory.mktemp(request.param)
-    with FakeLLM() as fake:
-        env = environment(fake, home)
-        with Lab(home, theme=request.param, env=env) as lab:
-            lab.notebook, lab.conversation_numbers = lab.open(["1"]), count(1)
-            yield lab, fake
 
 
 def opened(lab, *more):

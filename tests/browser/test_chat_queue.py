@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 
 from tests import fakes
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import Chat, environment, screenshot
-from tests.browser.lab import Lab, needs_chromium
-from tests.fakes import FakeLLM, answer
+from tests.browser.chat import Chat, screenshot
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module", params=["light", "dark"])
-def stage(request, tmp_path_factory):
-    home = tmp_path_factory.mktemp(request.param)
-    with FakeLLM() as fake, Lab(home, theme=request.param, env=environment(fake, home)) as lab:
-        lab.notebook, lab.conversation_numbers = lab.open(["1"]), count(1)
-        yield lab, fake
 
 
 @needs_axe

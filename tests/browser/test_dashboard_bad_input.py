@@ -49,12 +49,6 @@ def open_dashboard(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=(), *
     return notebook, Dashboard(notebook.run(1))
 
 
-def save(lab):
-    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-    return lab.path
-
-
 def read_again(lab, path):
     """Open a notebook, whose kernel is another now or none, as somebody does who has got the file."""
     lab.load(path)
@@ -70,7 +64,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
     assert not still.is_visible(), "while the dashboard lives, it says it all"
     notebook.run(2)
     still.get_by_text("Usage · this kernel · last day").wait_for()
-    saved = save(lab)
+    saved = lab.save()
     lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     for name, text in (("trusted", ""), ("untrusted", "\n# of somebody else")):
         copy = nbformat.read(saved, as_version=4)
@@ -114,10 +108,8 @@ def test_a_page_reloaded_while_a_call_is_open_shows_the_dashboard_and_opens_it_a
     notebook, shown = open_dashboard(lab)
     shown.calls.first.click()
     shown.opened.get_by_text("Question 5").wait_for()
-    save(lab)
-    lab.page.reload()
-    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-    notebook.wait_idle()
+    lab.save()
+    lab.reload(notebook)
     shown = Dashboard(notebook.output(1))
     assert shown.opened.is_hidden()
     shown.calls.first.click()
@@ -359,7 +351,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     shown.wait_for_calls(40)
     notebook.run(2 + len(starts)).locator(".ipyllm-still").wait_for(state="attached")
     assert left_of_attacks(lab.page, ".ipyllm-still") == []
-    saved = save(lab)
+    saved = lab.save()
     tab = as_html(lab, fake, saved)
     try:
         tab.locator(".ipyllm-still").first.wait_for()
