@@ -6,6 +6,7 @@ They are read again when one of these changes, so that ``os.environ["OPENAI_API_
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import tomllib
@@ -45,8 +46,10 @@ __all__ = [
 DEFAULT_MODEL = "local/smollm2-135m"
 
 
-_MOST_DOTS = 200
-"""In a line of ``config.toml``."""
+_MOST_PARTS = 200
+"""Of a key in ``config.toml``, which dots divide."""
+
+_TOO_MANY_PARTS = re.compile(rf"""(?<![\w-])(?:(?:[\w-]++|"[^"]*+"|'[^']*+')\s*+\.\s*+){{{_MOST_PARTS}}}""")
 
 _noted: ContextVar[dict[tuple[str, ...], Source]] = ContextVar("ipyllm_noted_sources")
 """Where each part of the settings that are being read comes from."""
@@ -255,8 +258,8 @@ class _ConfigFile(PydanticBaseSettingsSource):
 def _parsed(text: str) -> dict[str, Any]:
     """Return the values of a TOML file; raise ValueError for what is none, or would take minutes to read."""
     for number, line in enumerate(text.split("\n"), 1):
-        if line.count(".") > _MOST_DOTS:  # the time of a dotted key grows with the square of its parts
-            raise ValueError(f"line {number} has more than {_MOST_DOTS} dots, which no setting needs")
+        if _TOO_MANY_PARTS.search(line):  # the time of a dotted key grows with the square of its parts
+            raise ValueError(f"line {number} has a key of more than {_MOST_PARTS} parts, which no setting needs")
     return tomllib.loads(text)
 
 
