@@ -21,14 +21,14 @@ pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
 THE_SAME = [
     chats.test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted,
-    chats.test_everything_works_by_keyboard_alone,
     chats.test_what_is_typed_in_the_chat_does_not_reach_the_notebook,
-    chats_and_kernels.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
-    comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
     comparisons.test_the_saved_notebook_can_be_read,
     *(
         pytest.param(steps, marks=pytest.mark.thorough)
         for steps in [
+            chats.test_everything_works_by_keyboard_alone,
+            chats_and_kernels.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
+            comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
             chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
             chats_and_kernels.test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat,
             chats_and_kernels.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
@@ -88,7 +88,9 @@ def test_a_cell_streams_and_hostile_answers_do_nothing(lab, fake):
     assert lab.dialogs == []
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1100), ("dark", 500)], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    ("theme", "width"), [("light", 1100), pytest.param("dark", 500, marks=pytest.mark.thorough)], ids=["light", "dark"]
+)
 def test_all_three_look_right_in_one_notebook(theme, width, tmp_path):
     with lab_with_fake(tmp_path, page=Notebook7, theme=theme, width=width, height=1000) as (lab, fake):
         fake.on(reply_by_model)

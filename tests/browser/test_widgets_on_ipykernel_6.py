@@ -23,18 +23,18 @@ pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 THE_SAME = [
     chats.test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted,
     chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
-    chats.test_settings_reach_the_server_and_mistakes_are_said,
-    chats.test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence,
     chats_and_kernels.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
-    chats.test_exports_are_downloaded,
     comparisons.test_answers_stand_side_by_side_and_a_vote_ranks_them,
-    comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
-    comparisons.test_stop_keeps_what_came,
-    comparisons.test_the_saved_notebook_can_be_read,
     dashboards.test_a_dashboard_lives_in_a_cell,  # beside a busy cell too
     *(
         pytest.param(steps, marks=pytest.mark.thorough)
         for steps in [
+            chats.test_settings_reach_the_server_and_mistakes_are_said,
+            chats.test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence,
+            chats.test_exports_are_downloaded,
+            comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
+            comparisons.test_stop_keeps_what_came,
+            comparisons.test_the_saved_notebook_can_be_read,
             chats_and_kernels.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
             chats_and_kernels.test_two_views_and_two_tabs_show_the_same_chat,
             chats_and_kernels.test_a_hundred_quick_clicks_leave_a_whole_chat,
