@@ -75,6 +75,8 @@ class StaticOutput:
         """
         if self._shell is None or monotonic() - self._published_at < older_than_s:
             return False
+        if self._shell.history_manager is None:  # the shell has ended, and a widget was left to the interpreter's end
+            return False
         self._publish(update=True)
         return True
 
