@@ -42,7 +42,7 @@ test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/postgresql
 	$(PYTEST) --nbval-lax -m "not thorough"
 
-thorough: $(VENV)/.all model ## what `make test` leaves out: floods, forks, soaks, damaged files, oldest versions, more of the browser
+thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, floods, forks, soaks, damaged files, oldest versions
 	@sh .ci/chromium
 	$(PYTEST) -m thorough
 

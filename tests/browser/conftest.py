@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,15 @@ from tests.browser.chat import assert_page_healthy, environment, lab_with_fake
 from tests.browser.jupyter_server import JupyterServer
 from tests.browser.lab import Lab
 from tests.fakes import FakeLLM, answer
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Leave all but the smoke tests of this folder to `make thorough`: a page takes seconds, and most of CI's time."""
+    folder = Path(__file__).parent
+    for item in items:
+        if folder in item.path.parents and item.get_closest_marker("smoke") is None:
+            item.add_marker(pytest.mark.thorough)
 
 
 @pytest.fixture(autouse=True, scope="session")

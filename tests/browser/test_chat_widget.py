@@ -21,6 +21,7 @@ from tests.fakes import answer, status
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
 
+@pytest.mark.smoke
 def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(lab, fake):
     _, chat = opened(lab)
     fake.default = answer(ANSWER, reasoning="They want least squares. " * 4, ttft=0.6, gap=0.03)

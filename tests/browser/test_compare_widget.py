@@ -25,6 +25,7 @@ def lab(request, tmp_path_factory):
         yield opened
 
 
+@pytest.mark.smoke
 def test_answers_stand_side_by_side_and_a_vote_ranks_them(lab):
     notebook, shown = open_comparison(lab, ["openai/good", "openai/bad", "openai/broken"])
     shown.ask()

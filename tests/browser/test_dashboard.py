@@ -49,6 +49,7 @@ def lab_and_fake(request, tmp_path_factory):
             yield lab
 
 
+@pytest.mark.smoke
 def test_a_dashboard_lives_in_a_cell(lab_and_fake):
     lab = lab_and_fake
     notebook = lab.open([CALLS, "dashboard = UsageDashboard(every_s=0.2)\ndashboard", BUSY])

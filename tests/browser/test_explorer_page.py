@@ -73,6 +73,7 @@ def test_the_keyboard_alone_moves_opens_and_closes(show):
     assert explorer.grid.evaluate("grid => grid === document.activeElement")
 
 
+@pytest.mark.smoke
 def test_filters_search_and_order_work_together(show):
     explorer = show(reviews(20))
     explorer.filter("unsure").click()

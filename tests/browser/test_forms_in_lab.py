@@ -122,6 +122,7 @@ def test_a_hostile_page_does_nothing(lab_and_fake):
     assert len(fake.requests) == requests + 1, [request.path for request in fake.requests[requests:]]
 
 
+@pytest.mark.smoke
 def test_mistakes_are_one_line_and_a_tab_helps(lab_and_fake):
     lab, fake = lab_and_fake
     fake.on(None)

@@ -57,6 +57,7 @@ def screenshot(lab, name):
     lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
 
 
+@pytest.mark.smoke
 def test_an_answer_grows_in_its_cell_and_ends_with_one_line(lab_and_fake):
     lab, fake = lab_and_fake
     notebook = lab.open(
@@ -115,6 +116,7 @@ def test_a_hostile_answer_does_nothing_in_a_live_cell(lab_and_fake):
     assert scripts == [COPY_SCRIPT.strip()], "ours, which adds the buttons, and no other"
 
 
+@pytest.mark.smoke
 def test_the_stop_button_stops_and_keeps(lab_and_fake):
     lab, fake = lab_and_fake
     fake.default = fakes.drip("word ", every=0.02)

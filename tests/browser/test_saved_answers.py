@@ -81,6 +81,7 @@ def test_a_notebook_from_elsewhere_still_reads(lab):
     assert output.locator("button").count() == 0
     arabic = output.locator("p[style]")
     assert arabic.evaluate("p => [getComputedStyle(p).direction, getComputedStyle(p).textAlign]") == ["rtl", "right"]
+    notebook.output(1).locator("td").first.wait_for()
     tops = notebook.output(1).locator("td").evaluate_all("cells => cells.map(cell => cell.getBoundingClientRect().top)")
     assert len(tops) == 3
     assert len(set(tops)) == 1, "side by side"

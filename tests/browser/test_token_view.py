@@ -59,6 +59,7 @@ def panel(page):
     )
 
 
+@pytest.mark.smoke
 def test_the_keyboard_reaches_every_token_and_shows_its_alternatives(page):
     assert panel(page) is None
     page.keyboard.press("Tab")

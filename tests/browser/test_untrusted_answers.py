@@ -89,6 +89,7 @@ def pwned(lab):
     return [frame.evaluate("window.pwned") for page in lab.context.pages for frame in page.frames]
 
 
+@pytest.mark.smoke
 def test_no_payload_runs_or_fetches_or_is_typeset(watched, canary):
     notebook = watched.open([SHOW_PAYLOADS, SHOW_MATH])
     output = notebook.run(0)
@@ -136,6 +137,7 @@ def test_what_is_not_on_this_machine_is_refused_and_recorded(watched):
     assert failures == ["net::ERR_NAME_NOT_RESOLVED"] * 3
 
 
+@pytest.mark.smoke
 def test_the_same_page_does_run_and_fetch_what_is_shown_unsafely(watched, canary):
     """The control: without our rendering, the canary sings."""
     notebook = watched.open(["import pathlib", SHOW_UNSAFE])

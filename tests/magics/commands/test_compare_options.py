@@ -331,6 +331,7 @@ def long_talk(prepared, kernel_fake):
     prepared.run("import ipyllm.embedded; ipyllm.embedded.stop_all()")
 
 
+@pytest.mark.thorough
 @pytest.mark.local_model
 def test_all_arms_go_on_from_what_fits_the_smallest_window_and_it_is_said(compare, long_talk, prepared):
     ran, [sent] = compare("-c long -o outcome --max-tokens 8", models=f"-m openai/a -m {LOCAL}")

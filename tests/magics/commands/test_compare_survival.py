@@ -54,6 +54,7 @@ def test_a_kernel_killed_in_mid_comparison_keeps_every_arms_partial(start, fake,
     assert all("word" in text for text in rows["response"])
 
 
+@pytest.mark.thorough
 def test_after_a_restart_in_mid_answer_the_next_kernel_compares_and_sees_what_was_cut_off(start, fake):
     fake.default = drip("word ", every=0.05)
     first = start()
@@ -69,6 +70,7 @@ def test_after_a_restart_in_mid_answer_the_next_kernel_compares_and_sees_what_wa
     assert second.run("%llm_vote A").status == "ok"
 
 
+@pytest.mark.thorough
 def test_two_kernels_compare_at_once_over_one_ledger_and_each_votes_on_its_own(start, fake):
     fake.default = answer("word " * 20, gap=0.02)
     first, second = start(), start()
@@ -103,6 +105,7 @@ def test_a_drawing_that_fails_stops_the_requests_and_keeps_what_came(start, fake
     assert kernel.run("print(list(df.status))").stdout == "['cancelled', 'cancelled']\n"
 
 
+@pytest.mark.thorough
 def test_interrupts_in_a_row_while_it_stops_lose_nothing(start, fake):
     fake.default = drip("word ", every=0.02)
     kernel = start()

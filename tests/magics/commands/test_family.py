@@ -56,6 +56,7 @@ def test_usage_is_exported_as_csv_and_parquet(kernel, fake, tmp_path):
         assert "prompt" in frame.columns
 
 
+@pytest.mark.thorough
 def test_a_notebooks_calls_are_found_again_when_its_kernel_is_another(fake, own_settings, tmp_path):
     import nbformat
 

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes import answer
 from tests.magics.commands import test_llm_ipykernel6
 
-pytestmark = pytest.mark.timeout(400)  # the first one builds an environment
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]  # the first one builds an environment
 
 kernel = test_llm_ipykernel6.kernel  # the fixture
 

@@ -9,7 +9,7 @@ from tests.magics.commands import test_llm
 from tests.magics.conftest import environment
 from tests.older_kernel import older_kernel
 
-pytestmark = pytest.mark.timeout(400)  # the first one installs ipykernel 6
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]  # the first one builds an environment
 
 fake = test_llm.fake
 globals().update({name: value for name, value in vars(test_llm).items() if name.startswith("test_")})

@@ -70,6 +70,7 @@ def test_a_mistake_is_one_line(terminal):
     assert "Traceback" not in terminal.before
 
 
+@pytest.mark.thorough
 def test_code_is_written_alone_and_offered_as_the_next_line(terminal, fake):
     fake.default = answer("Like this:\n```python\nx = 6 * 7\n```\nDone.")
     terminal.sendline("%llm -f code How?")
@@ -79,6 +80,7 @@ def test_code_is_written_alone_and_offered_as_the_next_line(terminal, fake):
     assert "```" not in terminal.before
 
 
+@pytest.mark.thorough
 def test_json_is_written_pretty(terminal, fake):
     fake.default = answer('Here: {"city":"Bern"}')
     terminal.sendline("%llm -f json -o data Give")
@@ -88,6 +90,7 @@ def test_json_is_written_pretty(terminal, fake):
     terminal.expect("'Bern'")
 
 
+@pytest.mark.thorough
 def test_a_tool_call_is_a_line_of_its_own(terminal, fake):
     fake.reply(answer("Let me see.", tool_calls=[("look_up", {"city": "Bern"})]), answer("It rains."))
     terminal.sendline("def look_up(city: str): return city")
@@ -100,6 +103,7 @@ def test_a_tool_call_is_a_line_of_its_own(terminal, fake):
     assert shown[said : said + 4] == ["Let me see.", '→ look_up {"city":"Bern"}', "", "It rains."]
 
 
+@pytest.mark.thorough
 def test_a_dry_run_and_the_help_are_pages_of_text(terminal, fake):
     terminal.sendline("%llm --dry-run Hello there")
     terminal.expect(r"In \[3\]: ")
@@ -111,6 +115,7 @@ def test_a_dry_run_and_the_help_are_pages_of_text(terminal, fake):
     assert not fake.requests
 
 
+@pytest.mark.thorough
 def test_a_comparison_is_written_in_the_form_that_is_asked_for(terminal, fake):
     fake.on(lambda request: answer('Here: {"city": "Bern"}' if request.json["model"] == "a" else "No idea."))
     cell = "get_ipython().run_cell_magic('llm_compare', '-m openai/a -m openai/b -f json', 'City?')"
@@ -142,6 +147,7 @@ def test_tab_completes_in_a_terminal(environment, fake):
         child.close(force=True)
 
 
+@pytest.mark.thorough
 def test_ipython_c_and_plain_python_exit_by_themselves(fake, environment):
     env = environment | {"OPENAI_BASE_URL": fake.base_url}
     magic = "get_ipython().run_line_magic('load_ext', 'ipyllm'); get_ipython().run_line_magic('llm', 'Hello')"
@@ -186,6 +192,7 @@ def test_load_ext_imports_nothing_heavy(environment):
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
 
 
+@pytest.mark.thorough
 def test_a_fork_can_call_too(fake, environment):
     env = environment | {"OPENAI_BASE_URL": fake.base_url}
     code = (

@@ -174,6 +174,7 @@ def test_two_threads_pull_once(index):
     assert index.downloads == 1
 
 
+@pytest.mark.thorough
 def test_two_processes_pull_at_once_and_both_succeed(index, models):
     index.seconds = 0.5
     both = [pulling_process(index), pulling_process(index)]

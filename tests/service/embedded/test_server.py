@@ -185,6 +185,7 @@ def test_loading_leaves_the_interpreter_free(gguf):
     assert worst < running.load_s / 2  # inside this process the whole load was one pause
 
 
+@pytest.mark.thorough
 def test_stopped_and_dead_servers_are_started_anew(gguf, nothing_left_running):
     first = get(gguf)
     stop_all()
@@ -220,6 +221,7 @@ def test_a_server_ends_with_its_owner_even_a_killed_one(gguf):
         eventually(lambda pid=pid: not psutil.pid_exists(pid), seconds=5)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_starts_its_own_and_leaves_its_parents_alone(gguf):
     script = """
@@ -243,6 +245,7 @@ def test_a_forked_child_starts_its_own_and_leaves_its_parents_alone(gguf):
         assert process.communicate(timeout=60) == ("fine\n", "")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_that_lives_on_does_not_keep_the_server(gguf):
     script = """

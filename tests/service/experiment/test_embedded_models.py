@@ -41,6 +41,7 @@ def test_one_call_at_a_time_over_all_embedded_models(tmp_path):
     assert not [note for note in results.summary().notes if "same time" in note]
 
 
+@pytest.mark.thorough
 @pytest.mark.local_model
 def test_several_at_once_on_request_and_the_notes_say_what_that_does_to_the_times():
     experiment = _experiment("local/smollm2-135m", concurrency=4, name="together", warmup=0)

@@ -115,6 +115,7 @@ def test_a_content_filter_that_refuses_everything_is_a_result(model, server):
     assert len(server.requests) == 200
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("chunk_size", [4, 40])
 def test_workers_leave_a_failing_server_too(model, server, chunk_size):
     with FakeLLM() as broken:

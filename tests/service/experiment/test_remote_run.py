@@ -65,6 +65,7 @@ def test_calls_are_made_in_other_processes_and_come_home_as_rows(model, server, 
     assert str(os.getpid()) not in {worker.rpartition(":")[2] for worker in workers}
 
 
+@pytest.mark.thorough
 def test_a_worker_that_is_killed_loses_no_row_and_doubles_none(model, server, two_processes):
     server.on(lambda request: answer(request.prompt, ttft=0.1))
     executor = two_processes()
@@ -78,6 +79,7 @@ def test_a_worker_that_is_killed_loses_no_row_and_doubles_none(model, server, tw
     assert len(server.requests) <= 128
 
 
+@pytest.mark.thorough
 def test_a_function_that_makes_executors_replaces_one_that_broke(model, server, two_processes):
     server.on(lambda request: answer(request.prompt, ttft=0.1))
     made = []
@@ -95,6 +97,7 @@ def test_a_function_that_makes_executors_replaces_one_that_broke(model, server, 
     assert len(made) == 2
 
 
+@pytest.mark.thorough
 def test_an_interrupt_takes_back_what_no_worker_has_begun(model, server, two_processes):
     server.on(lambda request: answer(request.prompt, ttft=0.2))
     experiment = Experiment(NUMBERS, models=model(), warmup=0, concurrency=2)
@@ -235,6 +238,7 @@ def test_what_cannot_travel_is_refused_before_anything_is_sent(server, two_proce
     assert not server.requests
 
 
+@pytest.mark.thorough
 def test_a_named_route_travels_as_its_name(server, own_settings, two_processes):
     (own_settings / "config.toml").write_text(f'[routes.gpus]\npool = ["{server.base_url}"]\nmodel = "m"\n')
     results = Experiment(["so", "la"], models="gpus").run(two_processes(), progress=False)
@@ -245,6 +249,7 @@ def _die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.thorough
 def test_an_executor_whose_workers_always_die_is_given_up(model):
     def make():
         return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_die)
@@ -255,6 +260,7 @@ def test_an_executor_whose_workers_always_die_is_given_up(model):
     assert results.undone == 1
 
 
+@pytest.mark.thorough
 def test_the_budget_holds_for_workers_too(own_settings, model, server, two_processes):
     (own_settings / "config.toml").write_text(
         '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
@@ -286,6 +292,7 @@ def test_chunks_keep_all_workers_busy_and_cost_little_when_lost(trials, workers,
     assert trials / size >= min(trials, workers) * 0.99
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_a_dask_cluster_loses_a_worker_and_no_row(model, server, python, tmp_path):
     """A scheduler and two workers in processes of their own, on loopback; one is killed in the middle of a chunk."""

@@ -95,6 +95,7 @@ def test_what_failed_is_asked_again_and_the_verdict_of_a_content_filter_stays(mo
     assert Counter(request.prompt for request in server.requests) == {"so": 1, "la": 2, "mi": 1}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_kernel_that_ended_in_the_middle_has_paid_for_nothing_in_vain(python, server, model, kill):
     gate, seen = slow(server)

@@ -53,6 +53,7 @@ def kernels(python, server, n, max_in_flight=100):
     return started
 
 
+@pytest.mark.thorough
 def test_two_kernels_on_one_experiment_share_its_budget(priced, server, python):
     server.on(lambda _: answer("x", ttft=0.05))
     for kernel in kernels(python, server, 2):
@@ -92,6 +93,7 @@ def test_a_call_is_in_the_ledger_before_it_is_sent(priced, server, own_settings)
     assert found == [("running", pytest.approx(0.2))]
 
 
+@pytest.mark.thorough
 def test_another_kernel_s_calls_in_flight_are_waited_for(priced, server, python):
     server.on(lambda _: answer("x", ttft=2))
     [kernel] = kernels(python, server, 1)

@@ -23,6 +23,7 @@ def test_two_kernels_on_one_experiment_ask_each_trial_once_and_both_have_all_ans
     assert n < 1000 or rows["kernel_id"].nunique() == 2, "both have worked"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("n", "in_flight"), [(60, 8), pytest.param(1500, 32, marks=pytest.mark.thorough)])
 def test_a_killed_kernel_leaves_a_row_of_each_request_and_its_trials_to_others(python, server, priced, n, in_flight):
     """``kill -9`` in the middle; the next run asks again what was in flight, and nothing else."""
@@ -94,6 +95,7 @@ def test_a_failed_call_is_asked_once_by_each_run_and_not_by_each_kernel(python, 
     assert len(server.requests) == 61
 
 
+@pytest.mark.thorough
 def test_an_interrupt_lets_calls_in_flight_end(python, server, priced):
     server.on(lambda request: answer(request.prompt, ttft=1.0))
     [kernel] = start(python, server, 40, concurrency=4)
@@ -105,6 +107,7 @@ def test_an_interrupt_lets_calls_in_flight_end(python, server, priced):
     assert 4 <= len(server.requests) <= 8
 
 
+@pytest.mark.thorough
 def test_a_second_interrupt_cancels_them(python, server, priced):
     server.on(lambda request: answer(request.prompt, ttft=100))
     [kernel] = start(python, server, 40, concurrency=4)

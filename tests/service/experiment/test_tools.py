@@ -127,6 +127,7 @@ def test_the_budget_holds_for_the_requests_of_a_call(priced, server):
     assert (len(server.requests), results.undone) == (3, 1)
 
 
+@pytest.mark.thorough
 def test_tools_run_in_workers(model, server):
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as executor:
         results = Experiment(["Bern", "Oslo"], models=model(), tools=[clock], warmup=1).run(executor, progress=False)

@@ -28,7 +28,12 @@ BY_THE_CLIENT = ("by the client alone", "responses by the client alone")
 ON_RESPONSES = ("responses", "responses by the client alone")
 
 
-@pytest.fixture(params=["openai", "deepseek", "ollama", "endpoint", "by the client alone", *ON_RESPONSES])
+_MORE = [
+    pytest.param(name, marks=pytest.mark.thorough) for name in ("deepseek", "ollama", "responses by the client alone")
+]
+
+
+@pytest.fixture(params=["openai", "endpoint", "by the client alone", "responses", *_MORE])
 def service(request, fake, own_settings):
     """Return each service, with the fake server as its address."""
     if request.param in BY_THE_CLIENT:

@@ -71,6 +71,7 @@ def mismatch_of(schema, text):
     return None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", [City, Strict, Owner, Movie], ids=lambda kind: kind.__name__)
 def test_hot_answers_fit_too(kind):
     schema = Schema.of(kind)
@@ -82,6 +83,7 @@ def test_odd_schemas_are_taken(raw):
     assert write(Schema.of(raw), max_tokens=4).finish_reason in {"length", "stop"}
 
 
+@pytest.mark.thorough
 @settings(
     max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None
 )

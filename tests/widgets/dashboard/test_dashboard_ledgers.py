@@ -160,6 +160,7 @@ def test_costs_that_nobody_knows_are_not_nought(dashboard):
     assert "$" not in shown.tiles + shown.models + shown.charts
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(400)
 def test_a_large_ledger_is_shown_whole_and_one_call_of_it_is_read_alone(dashboard):
     for start in range(0, 60_000, 5_000):
@@ -180,6 +181,7 @@ def test_a_large_ledger_is_shown_whole_and_one_call_of_it_is_read_alone(dashboar
     assert "It is." in shown_to[0]["html"]
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(400)
 def test_filters_of_a_large_ledger_show_what_was_read_before_it_is_read_anew(dashboard, monkeypatch):
     for start, model, status in ((0, "lab/a", "ok"), (5_000, "lab/b", "ok"), (10_000, "lab/b", "error")):
