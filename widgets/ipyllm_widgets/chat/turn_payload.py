@@ -33,8 +33,8 @@ def turn_payload(
     """Return the payload of ``node``, without the parts of a running answer, which deltas send.
 
     ``waiting`` is what its call waits for, ``resumable`` whether the answer can be continued, ``feedback`` what was
-    said of answers, by the id of the call. Renders the ``parts`` if they are None. ``position`` is the number of the branch,
-    from 1, and of all branches.
+    said of answers, by the id of the call. Renders the ``parts`` if they are None. ``position`` is the number of the
+    branch, from 1, and of all branches.
 
     Examples
     --------
