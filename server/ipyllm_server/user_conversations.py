@@ -56,7 +56,7 @@ class Conversation:
         """Add a question with its answer, as far as it came."""
         if response.content:
             messages = [*map(dict, question), response.as_message()]
-            self.history.put_turn(Turn(messages, key=response.call_id, model=response.model, status=response.status))
+            self.history.put_turn(Turn(messages, response.call_id, response.model, response.status, response.call_id))
 
     def save(self) -> None:
         """Save the contents in the ledger, unless it keeps no text."""

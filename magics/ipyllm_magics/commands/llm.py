@@ -224,7 +224,13 @@ class LLMMagics(Magics):
             if prepared.system is not None:
                 history.add_message("system", prepared.system)
             history.put_turn(
-                Turn((prepared.message, response.as_message()), prepared.key, response.model, response.status)
+                Turn(
+                    (prepared.message, response.as_message()),
+                    prepared.key,
+                    response.model,
+                    response.status,
+                    response.call_id or None,
+                )
             )
         print_ledger_warning()
         return response

@@ -54,6 +54,8 @@ class Turn:
         Full name of the model that answered.
     status : str
         How the call ended, as in :class:`~ipyllm.response.ChatResponse`.
+    call_id : str or None
+        Id of the call in the ledger.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class Turn:
     key: str | None = None
     model: str | None = None
     status: str = "ok"
+    call_id: str | None = None
 
     def __post_init__(self) -> None:
         messages = tuple(validate_message(message) for message in self.messages)
@@ -150,7 +153,13 @@ def document_of(transcript: Transcript) -> dict[str, Any]:
         "max_tokens": transcript.max_tokens,
         "system": transcript.system,
         "turns": [
-            {"key": turn.key, "model": turn.model, "status": turn.status, "messages": turn.messages}
+            {
+                "key": turn.key,
+                "model": turn.model,
+                "status": turn.status,
+                **({"call_id": turn.call_id} if turn.call_id else {}),
+                "messages": turn.messages,
+            }
             for turn in transcript.turns
         ],
     }
@@ -240,7 +249,8 @@ def _turn(entry: dict[str, Any]) -> Turn:
         raise ValueError("the key, model or status of a turn is not text")  # noqa: TRY004 - one kind of error to catch
     if not isinstance(messages, list):
         raise ValueError("a turn has no list of messages")  # noqa: TRY004
-    return Turn(messages, key, model, status)
+    call_id = entry.get("call_id")
+    return Turn(messages, key, model, status, call_id if isinstance(call_id, str) else None)
 
 
 def _limit(document: dict[str, Any], name: str) -> int | None:

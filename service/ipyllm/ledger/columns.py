@@ -107,6 +107,8 @@ COLUMNS: Final[dict[str, Kind]] = {
     # probabilities
     "mean_logprob": "float",
     "perplexity": "float",
+    # what a person thinks of the answer
+    "feedback": "text",
     # text
     "prompt": "text",
     "response": "text",

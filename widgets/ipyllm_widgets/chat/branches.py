@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
+    from ipyllm.response import ChatResponse
 
 __all__ = ["Branches"]
 
@@ -98,9 +99,10 @@ class Branches:
         self.tail = self.tree.add(parent, question, f"{self._prefix}-{self._count}")
         return self.tail
 
-    def store(self, node: TurnNode, answer: Message, *, model: str, status: str) -> None:
-        """Put a question and its answer into the history."""
-        self._history.put_turn(Turn((node.question, answer), node.key, model, status))
+    def store(self, node: TurnNode, answer: Message, response: ChatResponse) -> None:
+        """Put a question and its answer, the message of a response, into the history."""
+        call_id = response.call_id or None
+        self._history.put_turn(Turn((node.question, answer), node.key, response.model, response.status, call_id))
 
     def show_before(self, node: TurnNode, *, replace: bool) -> None:
         """Show the path up to a turn, without it; ``replace`` also removes the turn if it has no answer."""

@@ -18,6 +18,7 @@ from ipyllm_widgets.available_models import available_models
 from ipyllm_widgets.chat.branches import Branches
 from ipyllm_widgets.chat.chat_totals import ChatTotals
 from ipyllm_widgets.chat.continuation import can_continue, continued_answer, continuing_messages, with_beginning
+from ipyllm_widgets.chat.feedback import feedback_on
 from ipyllm_widgets.chat.images import user_message
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.live_answer import LiveAnswer
@@ -64,6 +65,7 @@ class ChatCalls(Controller):
         self._branches = Branches(history, self._numbers)
         self._left: dict[int, Branches] = {}  # of conversations that were shown before, by the id of their history
         self._draft = saved.look_up_draft(self.name)
+        self._feedback = feedback_on(history)
         self._stop_observing = history.observe(self.refresh)
 
     @property
@@ -79,7 +81,7 @@ class ChatCalls(Controller):
         LLMError
             An answer is still streaming.
         """
-        draft = saved.look_up_draft(history.name or "")
+        draft, feedback = saved.look_up_draft(history.name or ""), feedback_on(history)
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
@@ -88,6 +90,7 @@ class ChatCalls(Controller):
             self._stop_observing()
             self._left[id(self.history)] = self._branches
             self.history, self._draft = history, draft
+            self._feedback |= feedback
             self._branches = self._left.get(id(history)) or Branches(history, self._numbers)
             self._stop_observing = history.observe(self.refresh)
             self._publish()
@@ -248,7 +251,7 @@ class ChatCalls(Controller):
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
         if self._branches.contains(node) and (text or response.status == "ok"):
             answer = response.as_message() | {"content": text}
-            self._branches.store(node, answer, model=response.model, status=response.status)
+            self._branches.store(node, answer, response)
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         assert answer.response is not None

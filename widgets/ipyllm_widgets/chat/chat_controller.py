@@ -6,9 +6,11 @@ each turn as soon as it is stored, and their turns appear in the chat.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ipyllm.conversations import saved
+from ipyllm.errors import LLMError
+from ipyllm.ledger.feedback import give_feedback
 from ipyllm.messages import text_of
 from ipyllm.registry.models import common_efforts, create_llm_service
 from ipyllm.response import ChatResponse
@@ -20,6 +22,7 @@ from ipyllm_widgets.chat.turn_payload import turn_payload
 from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
+    from ipyllm.ledger.feedback import Feedback
     from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
     from ipyllm_widgets.chat.turn_tree import TurnNode
@@ -135,6 +138,31 @@ class ChatController(ChatCalls):
             self._branches.restore(turn)
             self._publish()
 
+    def rate(self, turn: str = "", feedback: str = "") -> None:
+        """Keep in the ledger that an answer, by default the last, is ``"good"`` or ``"bad"``; ``""`` withdraws that.
+
+        Raises
+        ------
+        LLMError
+            The answer is not in the ledger, or there is no such feedback.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._branches.refresh_path()
+            call_id = self._branches.shown_turn(turn or self._last_answered()).call_id
+        if call_id is None:
+            raise LLMError("This answer has no call in the ledger, so nothing can be said of it.", category="not_found")
+        give_feedback(call_id, cast("Feedback", feedback) or None)  # it reads the ledger: without the lock
+        with self._channel.lock:
+            self._feedback[call_id] = feedback
+            self._publish()
+
+    def _last_answered(self) -> str:
+        for node in reversed(self._branches.path):
+            if node.call_id is not None:
+                return node.name
+        raise LLMError("There is no answer yet that the ledger has.", category="not_found")
+
     def text(self, turn: str = "", part: str = "question") -> str:
         """Return the full text of a question, which the page has in part, or the Markdown of an answer."""
         with self._channel.lock:
@@ -196,6 +224,7 @@ class ChatController(ChatCalls):
             running=live is not None,
             waiting=waiting,
             resumable=self._is_resumable(node),
+            feedback=self._feedback,
         )
 
     def _totals(self) -> str:

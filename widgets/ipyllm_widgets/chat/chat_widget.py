@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.ledger.feedback import Feedback
     from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
     from ipyllm_widgets.chat.chat_export import ExportFormat
@@ -82,6 +83,7 @@ class ChatWidget(LiveWidget):
         "clear": {},
         "set": {"model?": str, "system?": str, "params?": dict},
         "undo_delete": {"turn": str},
+        "rate": {"turn": str, "feedback": str},
         "text": {"turn": str, "part?": str},
         "resume": {"turn": str},
         "unqueue": {"question": str},
@@ -221,6 +223,23 @@ class ChatWidget(LiveWidget):
         if conversation is None:
             conversation = self._conversations.new_name(self._name if self._controller.path else "")
         self._controller.show(conversation_named(conversation, tell=False))
+
+    def rate(self, feedback: Feedback | None) -> None:
+        """Say that the last answer is good or bad, as the thumbs below it do.
+
+        It is in the column ``feedback`` of :func:`ipyllm.usage`.
+
+        Parameters
+        ----------
+        feedback : {"good", "bad"} or None
+            What you think; None withdraws it.
+
+        Raises
+        ------
+        LLMError
+            There is no answer yet, its call is no longer in the ledger, or the value does not exist.
+        """
+        self._controller.rate(feedback=feedback or "")
 
     def clear(self) -> None:
         """Delete the conversation and its branches; the system prompt stays."""

@@ -11,6 +11,8 @@ from ipyllm_widgets.chat.images import image_urls
 from ipyllm_widgets.live_answer import parts_of, waiting_payload
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipyllm.pipeline.waiting import Waiting
     from ipyllm_widgets.chat.turn_tree import TurnNode
 
@@ -20,12 +22,19 @@ _SHOWN_CHARS = 20_000  # of a question; the browser asks for the rest
 
 
 def turn_payload(
-    node: TurnNode, position: tuple[int, int], *, running: bool, waiting: Waiting | None = None, resumable: bool = False
+    node: TurnNode,
+    position: tuple[int, int],
+    *,
+    running: bool,
+    waiting: Waiting | None = None,
+    resumable: bool = False,
+    feedback: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the payload of ``node``, without the parts of a running answer, which deltas send.
 
-    ``waiting`` is what its call waits for, ``resumable`` whether the answer can be continued. Renders the ``parts`` if
-    they are None. ``position`` is the number of the branch, from 1, and of all branches.
+    ``waiting`` is what its call waits for, ``resumable`` whether the answer can be continued, ``feedback`` what was
+    said of answers, by the id of the call. Renders the ``parts`` if they are None. ``position`` is the number of the
+    branch, from 1, and of all branches.
 
     Examples
     --------
@@ -45,6 +54,7 @@ def turn_payload(
         "error": None,
         "resumable": resumable,
         "waiting": waiting_payload(waiting),
+        "feedback": None if running or node.call_id is None else (feedback or {}).get(node.call_id, ""),
     }
     if running:
         return payload | {"status": "running", "footer": node.requested_model}

@@ -59,6 +59,12 @@ class TurnNode:
     shown_child: TurnNode | None = None
 
     @property
+    def call_id(self) -> str | None:
+        """Id of the call that answered, in the ledger; None if it is not known."""
+        own = self.response.call_id if self.response is not None else ""
+        return own or (self.turn.call_id if self.turn is not None else None)
+
+    @property
     def answer(self) -> str:
         """Text of the answer in the history; empty for none."""
         if self.turn is None:

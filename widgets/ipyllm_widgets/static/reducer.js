@@ -3,7 +3,7 @@
 /**
  * @typedef {{blocks: string[], tail: string}} Part
  * @typedef {{id: string, text: string, chars: number, images: string[], branch: [number, number], status: string,
- *   footer: string, note: string, resumable: boolean, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>}} Turn
+ *   footer: string, note: string, resumable: boolean, feedback: string | null, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
  *   limits: {image: number, images: number}, efforts?: string[], queue?: import("./chat/queue.js").Queued[]}} ViewSettings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,
@@ -13,7 +13,7 @@
 /** @type {Part} */
 const EMPTY_PART = { blocks: [], tail: "" };
 
-const EMPTY_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", resumable: false, error: null, waiting: null, parts: {} };
+const EMPTY_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", resumable: false, feedback: null, error: null, waiting: null, parts: {} };
 
 /** @type {State} */
 export const EMPTY = {
@@ -80,6 +80,7 @@ function applyUpdate(state, update) {
 const CHECKS = {
   id: isText, text: isText, chars: Number.isFinite, status: isText, footer: isText, note: isText,
   error: (value) => value === null || isText(value),
+  feedback: (value) => value === null || isText(value),
   waiting: (value) => value === null || (isText(value.before) && isText(value.after) && [value.seconds, value.step].every(Number.isFinite)),
   images: (value) => value.every(isText),
   branch: (value) => value.length === 2 && value.every(Number.isInteger),

@@ -63,6 +63,7 @@ class ChatView extends LiveView {
     });
     this.actions = {
       resume: (/** @type {string} */ id) => this.ask("resume", { turn: id }),
+      rate: (/** @type {string} */ turn, /** @type {string} */ feedback) => this.ask("rate", { turn, feedback }),
       regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
       edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { turn: id, text })),
       select: (/** @type {string} */ id, /** @type {number} */ branch) => this.ask("select", { turn: id, branch }),

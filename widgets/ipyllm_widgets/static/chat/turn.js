@@ -6,7 +6,7 @@ import { WaitingLine } from "../waiting.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
- * @typedef {{resume: (id: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
+ * @typedef {{resume: (id: string) => void, rate: (id: string, feedback: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
  *   requestText: (id: string, part: "question" | "answer", then: (text: string) => void) => void}} TurnActions
  */
@@ -50,7 +50,11 @@ export class TurnView {
     this.copyAnswer = copyButton("Copy answer", (copy) => (this.gone ? copy(shownText(text)) : actions.requestText(id, "answer", copy)));
     this.regenerateButton = button("regenerate", "Answer again", () => actions.regenerate(id));
     this.resumeButton = h("button", { type: "button", class: "ipyllm-button ipyllm-resume", "data-idle": true, click: () => actions.resume(id) }, "Continue");
-    this.foot = h("div", { class: "ipyllm-foot" }, this.footer, this.resumeButton, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton));
+    const thumb = (/** @type {"good" | "bad"} */ name, /** @type {string} */ label) =>
+      button(name, label, () => actions.rate(id, this.turn?.feedback === name ? "" : name), "ipyllm-icon ipyllm-thumb");
+    this.rateButtons = { good: thumb("good", "Good answer"), bad: thumb("bad", "Bad answer") };
+    this.thumbs = h("span", { class: "ipyllm-thumbs", role: "group", "aria-label": "What you think of this answer" }, this.rateButtons.good, this.rateButtons.bad);
+    this.foot = h("div", { class: "ipyllm-foot" }, this.footer, this.resumeButton, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton, this.thumbs));
     this.element = h(
       "article",
       { class: "ipyllm-exchange", "data-turn": id },
@@ -96,7 +100,9 @@ export class TurnView {
     this.copyAnswer.hidden = !text;
     this.resumeButton.hidden = !turn.resumable || gone;
     this.regenerateButton.hidden = !this.error.hidden;
-    for (const action of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) action.disabled = !idle && action !== this.copyAnswer && action !== this.copyQuestion;
+    this.thumbs.hidden = turn.feedback === null || !text || gone;
+    for (const [name, thumb] of Object.entries(this.rateButtons)) thumb.setAttribute("aria-pressed", String(turn.feedback === name));
+    for (const action of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) action.disabled = !idle && action !== this.copyAnswer && action !== this.copyQuestion && !this.thumbs.contains(action);
   }
 
   /** What it does, in a sentence for screen readers; empty if it has ended. */
