@@ -107,6 +107,8 @@ class Settings(BaseSettings):
         the other does not.
     prices : dict
         Prices by full model name.
+    prompts : dict
+        Prompts for chats, by name.
     """
 
     model_config = SettingsConfigDict(
@@ -134,6 +136,7 @@ class Settings(BaseSettings):
     max_error_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     allow_keys_to: str | None = None
     prices: dict[str, Price] = Field(default_factory=dict)
+    prompts: dict[str, str] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)
     endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)

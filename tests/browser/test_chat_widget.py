@@ -140,7 +140,8 @@ def test_everything_works_by_keyboard_alone(lab, fake):
         keyboard.press("Tab")
         reached.add(lab.page.evaluate("(e => e.getAttribute('aria-label') ?? e.textContent)(document.activeElement)"))
     wanted = {"Settings", "Clear", "Conversation", "Edit and ask again", "Copy question",
-              "Delete question and answer", "Copy answer", "Answer again", "Add images"}  # fmt: skip
+              "Delete question and answer", "Copy answer", "Answer again",
+              "Add images or files: text, CSV, code, PDF"}  # fmt: skip
     assert wanted <= reached
     # The notebook's own keys (a, b, dd, m …) must do nothing to the notebook from within the chat.
     cells = lab.page.locator(".jp-Cell").count()
@@ -252,7 +253,7 @@ def test_an_answer_stands_the_same_whether_it_came_by_and_by_or_at_once(lab, fak
 
 def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence(lab, fake, tmp_path):
     _, chat = opened(lab)
-    picker = chat.root.get_by_label("Image files")
+    picker = chat.root.get_by_label("Files")
     picker.set_input_files({"name": "square.png", "mimeType": "image/png", "buffer": PNG})
     transfer = """(element, [type, pixels]) => {
         const data = new DataTransfer(), bytes = Uint8Array.from(pixels);

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ipyllm.errors import bad_request
 from ipyllm.events import Finished
 from ipyllm.fork_safety import renewed_in_child
-from ipyllm_widgets.available_models import available_models
+from ipyllm.registry.available import available_models
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
 from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticContent, StaticOutput

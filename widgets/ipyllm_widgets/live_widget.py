@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
+from ipyllm.conversations.prompt_library import saved_prompts
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.observability.logs import log_failure
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.beside import show_beside
 from ipyllm_widgets.message_channel import MessageChannel
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["CommandWidget", "LiveWidget", "reply_on_subshell"]
 
 _logger = logging.getLogger("ipyllm.widgets")
+_EXCERPT_CHARS = 100  # of a prompt of one's own
+_MOST_PROMPTS = 500
 _ERROR_CHARS = 1_000  # of an error message, which may quote long input
 
 
@@ -119,6 +123,30 @@ class LiveWidget(CommandWidget):
             self._controller.close()
         super().close()
 
+    def sidecar(self, title: str | None = None, *, place: str = "right") -> Any:
+        """Show the widget in a panel beside the notebook, where it stays in sight.
+
+        Needs JupyterLab and the package ``sidecar`` (``ipyllm[sidecar]``). The widget can be shown in a cell as well.
+
+        Parameters
+        ----------
+        title : str, optional
+            Title of the panel.
+        place : {"right", "left", "above", "below", "sidebar", "tab"}
+            Where it opens.
+
+        Returns
+        -------
+        sidecar.Sidecar
+            The panel; ``.close()`` closes it, and leaves the widget.
+
+        Raises
+        ------
+        LLMError
+            The package is not installed, or there is no such place.
+        """
+        return show_beside(self, type(self).__name__.removesuffix("Widget") if title is None else title, place)
+
     def stop(self) -> None:
         """Stop the running answers, if any, and keep their text so far."""
         self._controller.stop()
@@ -145,6 +173,24 @@ class LiveWidget(CommandWidget):
         with self.channel.lock:
             if content.get("seq") != self.channel.seq:
                 self.channel.send("snapshot", state=self._controller.snapshot())
+
+    def _do_prompts(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        """Send the names of the prompts of one's own, with their beginnings."""
+        found, problems = saved_prompts()
+        items = [
+            {"name": prompt.name, "source": prompt.source, "excerpt": shorten(prompt.text, _EXCERPT_CHARS)}
+            for prompt in found[:_MOST_PROMPTS]
+        ]
+        self.channel.send(
+            "prompts", nonce=content.get("nonce"), **replace_surrogates({"items": items, "problems": problems})
+        )
+
+    def _do_prompt(self, content: dict[str, Any], _buffers: Sequence[Any], *, name: str) -> None:
+        """Send the text of one of them."""
+        found = next((prompt for prompt in saved_prompts()[0] if prompt.name == name), None)
+        if found is None:
+            raise LLMError(f"The prompt {name!r} is no longer there.", category="not_found")
+        self.channel.send("text", nonce=content.get("nonce"), text=replace_surrogates(found.text))
 
     def _do_text(self, content: dict[str, Any], _buffers: Sequence[Any], **fields: Any) -> None:
         """Send the full text of a question; the state has only its beginning."""

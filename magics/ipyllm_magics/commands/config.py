@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["set_for_kernel", "table", "unset"]
 
-_GROUPS = ("aliases", "endpoints", "routes", "prices", "profiles")
+_GROUPS = ("aliases", "endpoints", "routes", "prices", "profiles", "prompts")
 _before: dict[str, str | None] = {}
 """Values of environment variables before `%llm_config` changed them."""
 

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations import saved
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.events import Finished
-from ipyllm.messages import text_of
-from ipyllm.registry.models import create_llm_service
+from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
-from ipyllm_widgets.available_models import available_models
+from ipyllm_widgets.attachments.files import as_sent, attached_files, check_window, question_text, question_with_files
 from ipyllm_widgets.chat.branches import Branches
 from ipyllm_widgets.chat.chat_totals import ChatTotals
 from ipyllm_widgets.chat.continuation import can_continue, continued_answer, continuing_messages, with_beginning
+from ipyllm_widgets.chat.draft_estimate import DraftEstimator
 from ipyllm_widgets.chat.feedback import feedback_on
-from ipyllm_widgets.chat.images import user_message
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.live_answer import LiveAnswer
 
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.conversations.transcript import Turn
     from ipyllm.events import Event
     from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
+    from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.chat.chat_settings import ChatSettings
     from ipyllm_widgets.chat.turn_tree import TurnNode
     from ipyllm_widgets.message_channel import MessageChannel
@@ -66,7 +67,17 @@ class ChatCalls(Controller):
         self._left: dict[int, Branches] = {}  # of conversations that were shown before, by the id of their history
         self._draft = saved.look_up_draft(self.name)
         self._feedback = feedback_on(history)
+        self._estimator = DraftEstimator(self._next_call, self._tell_estimate, on_error)
         self._stop_observing = history.observe(self.refresh)
+
+    def _next_call(self) -> tuple[BaseLLMService, Message | None, Sequence[Turn]]:
+        """Return the service of the next question, the system message, and the turns before."""
+        history = self.history
+        system = history.system
+        return self.settings.service(), {"role": "system", "content": system} if system else None, history.turns
+
+    def _tell_estimate(self, view: str, sentence: str) -> None:
+        self._channel.send("estimate", view=view, text=sentence)
 
     @property
     def name(self) -> str:
@@ -96,7 +107,7 @@ class ChatCalls(Controller):
             self._publish()
         self.refresh()  # the static output, too
 
-    def send(self, text: str, images: Iterable[Any] = ()) -> Call:
+    def send(self, text: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> Call:
         """Ask a question, and return the call at once.
 
         Raises
@@ -104,12 +115,22 @@ class ChatCalls(Controller):
         LLMError
             The question cannot be asked. If the model or a parameter is wrong, the question stays and can be retried.
         """
-        message = user_message(replace_surrogates(text), images)
+        message = self._question(text, images, files)
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
             self._branches.refresh_path()
             return self._ask(message)
+
+    def _question(self, text: str, images: Iterable[Any], files: Iterable[Any]) -> Message:
+        message = question_with_files(replace_surrogates(text), images, files)
+        if attached_files(message):
+            try:
+                service = self.settings.service()
+            except LLMError:  # there is no such model, which the turn will show
+                return message
+            check_window(message, service)
+        return message
 
     def resume(self, turn: str) -> Call:
         """Let the model continue an answer that was cut off.
@@ -139,23 +160,24 @@ class ChatCalls(Controller):
 
     # ---- the queue ---------------------------------------------------------------------
 
-    def queue(self, text: str, images: Iterable[Any] = ()) -> None:
+    def queue(self, text: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> None:
         """Ask a question as soon as the running answer has ended, after those that wait already."""
-        message = user_message(replace_surrogates(text), images)
+        message = self._question(text, images, files)
         self._wait_until_rendered()
         with self._channel.lock:
             if self.running:
                 self._branches.queue.add(message)
                 self._publish()
                 return
-        self.send(text, images)
+            self._branches.refresh_path()
+            self._ask(message)
 
     def unqueue(self, question: str) -> str:
         """Remove a question from the queue, and return its text."""
         with self._channel.lock:
             message = self._branches.queue.remove(question)
             self._publish()
-            return text_of(message)
+            return question_text(message)
 
     def send_next(self) -> None:
         """Ask the first question of the queue, which waits because an answer failed or was stopped."""
@@ -205,7 +227,7 @@ class ChatCalls(Controller):
 
         asked = False
         try:
-            service = create_llm_service(self.settings.model)
+            service = self.settings.service()
             before, left_out = self.history.preceding(
                 messages,
                 service.context_window,
@@ -215,8 +237,8 @@ class ChatCalls(Controller):
             )
             node.note = " ".join(note for note in (service.retirement_note(), left_out) if note)
             request = service.request(
-                messages,
-                conversation_history=before,
+                list(map(as_sent, messages)),
+                conversation_history=map(as_sent, before),
                 tools=self.settings.tools,
                 provenance=Provenance(origin="widget", conversation=self.name),
                 **self.settings.params,

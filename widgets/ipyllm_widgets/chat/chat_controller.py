@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any, cast
 from ipyllm.conversations import saved
 from ipyllm.errors import LLMError
 from ipyllm.ledger.feedback import give_feedback
-from ipyllm.messages import text_of
-from ipyllm.registry.models import common_efforts, create_llm_service
+from ipyllm.registry.models import common_efforts
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.attachments.files import question_text, with_text
+from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
 from ipyllm_widgets.chat.chat_calls import ChatCalls
-from ipyllm_widgets.chat.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES, replace_text
+from ipyllm_widgets.chat.draft_estimate import Draft
 from ipyllm_widgets.chat.static_transcript import transcript, unanswered_messages
 from ipyllm_widgets.chat.turn_payload import turn_payload
 from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipyllm.ledger.feedback import Feedback
     from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
+    from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.chat.turn_tree import TurnNode
     from ipyllm_widgets.static_output import StaticContent
 
@@ -47,11 +51,18 @@ class ChatController(ChatCalls):
 
     # ---- commands ---------------------------------------------------------------------
 
-    def draft(self, text: str) -> None:
-        """Keep what is typed and not sent: a reloaded page and a restarted kernel show it again."""
+    def draft(self, text: str, **counts: Any) -> None:
+        """Keep what is typed and not sent: a reloaded page and a restarted kernel show it again.
+
+        The page, the ``view`` among ``counts``, is told what it would send and cost; the others are fields of
+        :class:`~ipyllm_widgets.chat.draft_estimate.Draft`.
+        """
         with self._channel.lock:
-            self._draft = text
-        saved.save_draft(self.name, text)
+            is_new, self._draft = text != self._draft, text
+        if is_new:
+            saved.save_draft(self.name, text)
+        if "view" in counts:
+            self._estimator.ask(Draft(text, **counts))
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""
@@ -67,7 +78,7 @@ class ChatController(ChatCalls):
             self._require_idle()
             self._branches.refresh_path()
             node = self._branches.shown_turn(turn)
-            message = node.question if text is None else replace_text(node.question, replace_surrogates(text))
+            message = node.question if text is None else with_text(node.question, replace_surrogates(text))
             self._branches.show_before(node, replace=text is None)
             return self._ask(message)
 
@@ -96,7 +107,7 @@ class ChatController(ChatCalls):
             self._publish()
 
     def set(self, **changes: Any) -> None:
-        """Change ``model``, ``system`` (the system prompt) or ``params``.
+        """Change ``model``, ``system`` (the system prompt), ``params`` or the ``services`` that were given.
 
         Raises
         ------
@@ -104,7 +115,10 @@ class ChatController(ChatCalls):
             A parameter is invalid; nothing is changed. Or the model does not exist; it is set, because the page already
             shows it.
         """
+        services = changes.pop("services", None)
         changes = replace_surrogates(changes)
+        if services is not None:
+            changes["services"] = services
         if "params" in changes:
             changes["params"] = validate_params(changes["params"], self.settings.model or "")
         with self._channel.lock:
@@ -114,14 +128,16 @@ class ChatController(ChatCalls):
                 self.history.set_system(changes["system"])
             if "model" in changes:
                 self.settings.model = changes["model"] or None
+            if "services" in changes:
+                self.settings.services = changes["services"]
             self._publish()
         if "model" in changes:
-            create_llm_service(self.settings.model)
+            self.settings.service()
 
-    def set_models(self, models: list[str] | None) -> None:
-        """Set the models of the picker; None for all available models."""
+    def set_models(self, models: list[str] | None, services: Mapping[str, BaseLLMService]) -> None:
+        """Set the models of the picker, None for all available models, and the services among them."""
         with self._channel.lock:
-            self.settings.models = models
+            self.settings.models, self.settings.services = models, services
             self._publish()
 
     def undo_delete(self, turn: str) -> None:
@@ -168,7 +184,7 @@ class ChatController(ChatCalls):
         with self._channel.lock:
             node = self._branches.shown_turn(turn)
             if part != "answer":
-                return text_of(node.question)
+                return question_text(node.question)
             live = self._live.get(turn)
             return live.source("text") if live is not None else node.answer or (node.response or _NO_RESPONSE).content
 
@@ -232,11 +248,12 @@ class ChatController(ChatCalls):
 
     def _settings(self) -> dict[str, Any]:
         settings = self.settings
-        models = settings.models if settings.models is not None else self._available
+        available = [*settings.services, *(name for name in self._available if name not in settings.services)]
+        models = settings.models if settings.models is not None else available
         return {
             "model": settings.model or (models[0] if models else ""),
             "models": models,
-            "efforts": common_efforts([settings.model]),
+            "efforts": common_efforts([settings.full_name]),
             "system": self.history.system or "",
             "params": settings.params,
             "queue": self._branches.queue.as_json(),

@@ -12,14 +12,15 @@ from ipyllm.conversations.history import conversation as conversation_named
 from ipyllm.conversations.notebook import current_notebook, keep_conversations
 from ipyllm.errors import bad_request
 from ipyllm.ledger.ids import kernel_id
-from ipyllm.registry.models import create_llm_service
+from ipyllm.services.base import BaseLLMService
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
-from ipyllm_widgets.available_models import validate_model_names
+from ipyllm_widgets.attachments.files import received_files
 from ipyllm_widgets.chat.chat_controller import ChatController
 from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
 from ipyllm_widgets.chat.chat_settings import ChatSettings
+from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
 from ipyllm_widgets.widget_parameters import validate_params
 
@@ -43,9 +44,10 @@ class ChatWidget(LiveWidget):
 
     Parameters
     ----------
-    model : str, optional
-        The model, as ``service/model`` or an alias; by default the default model.
-    models : sequence of str, optional
+    model : str or BaseLLMService, optional
+        The model, as ``service/model``, an alias or a service, whose key stays in the kernel; by default the default
+        model.
+    models : sequence of str or BaseLLMService, optional
         Models of the picker; by default all that are configured. Any other name may be typed.
     conversation : str, optional
         Name of the conversation, shared with ``%%llm -c NAME`` and other widgets. By default the one of this notebook
@@ -74,7 +76,7 @@ class ChatWidget(LiveWidget):
     _css = modules.styles("widget.css", "composer.css", "chat/chat.css")
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
         "hello": {},
-        "send": {"text": str},
+        "send": {"text": str, "files?": list},
         "stop": {},
         "regenerate": {"turn": str},
         "edit": {"turn": str, "text": str},
@@ -88,7 +90,9 @@ class ChatWidget(LiveWidget):
         "resume": {"turn": str},
         "unqueue": {"question": str},
         "send_next": {},
-        "draft": {"text": str},
+        "draft": {"text": str, "file_bytes?": int, "images?": int, "uncounted?": int, "view?": str},
+        "prompts": {},
+        "prompt": {"name": str},
         "conversations": {"query": str},
         "switch": {"conversation?": str},
         "rename": {"conversation": str, "to": str},
@@ -100,23 +104,25 @@ class ChatWidget(LiveWidget):
 
     def __init__(
         self,
-        model: str | None = None,
+        model: str | BaseLLMService | None = None,
         *,
-        models: Sequence[str] | None = None,
+        models: Sequence[str | BaseLLMService] | None = None,
         conversation: str | None = None,
         system: str | None = None,
         tools: Iterable[Any] = (),
         **params: Any,
     ) -> None:
-        names = validate_model_names(models) if models is not None else None
+        names, services = (None, {}) if models is None else name_models(models)
+        if isinstance(model, BaseLLMService):
+            (model,), services = name_models([model], services)
         if callable(tools) or not isinstance(tools, Iterable):
             raise bad_request("tools must be a list of functions, even for a single one.")
         # Everything that may raise comes before `super().__init__()`, which makes the page show the widget.
         self._initial_settings = ChatSettings(
-            model or (names[0] if names else None), names, validate_params(params, model or ""), list(tools)
+            model or (names[0] if names else None), names, validate_params(params, model or ""), list(tools), services
         )
         if model is not None:
-            create_llm_service(model)
+            self._initial_settings.service()
         _keep_conversations()
         name = last_conversation() if conversation is None else conversation
         self._first = conversation_named(name, tell=False)  # the widget shows it
@@ -151,21 +157,26 @@ class ChatWidget(LiveWidget):
 
     @property
     def model(self) -> str | None:
-        """Model of the next question; None for the default model."""
+        """Name of the model of the next question, None for the default model; a service may be set, too."""
         return self._controller.settings.model
 
     @model.setter
-    def model(self, name: str | None) -> None:
-        self._controller.set(model=name)
+    def model(self, model: str | BaseLLMService | None) -> None:
+        if isinstance(model, BaseLLMService):
+            (name,), services = name_models([model], self._controller.settings.services)
+            self._controller.set(model=name, services=services)
+        else:
+            self._controller.set(model=model)
 
     @property
     def models(self) -> list[str] | None:
-        """Models of the picker; None for all that are configured."""
+        """Names of the models of the picker, None for all that are configured; services may be set, too."""
         return self._controller.settings.models
 
     @models.setter
-    def models(self, names: Sequence[str] | None) -> None:
-        self._controller.set_models(None if names is None else validate_model_names(names))
+    def models(self, models: Sequence[str | BaseLLMService] | None) -> None:
+        known = self._controller.settings.services
+        self._controller.set_models(*((None, known) if models is None else name_models(models, known)))
 
     @property
     def system(self) -> str | None:
@@ -185,7 +196,7 @@ class ChatWidget(LiveWidget):
     def params(self, params: dict[str, Any] | None) -> None:
         self._controller.set(params=params if params is not None else {})
 
-    def send(self, text: str, images: Iterable[Any] = ()) -> Call:
+    def send(self, text: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> Call:
         """Ask a question, and return the call at once; the answer streams into the widget.
 
         Parameters
@@ -194,6 +205,9 @@ class ChatWidget(LiveWidget):
             The question.
         images : iterable
             Paths of files, or bytes.
+        files : iterable
+            Paths of text, CSV, code or PDF files, or pairs of a name and bytes; up to 8 MB together. They are sent as
+            text.
 
         Returns
         -------
@@ -205,7 +219,7 @@ class ChatWidget(LiveWidget):
         LLMError
             The question cannot be asked, or an answer is still streaming.
         """
-        return self._controller.send(text, images)
+        return self._controller.send(text, images, files)
 
     def switch(self, conversation: str | None = None) -> None:
         """Show another conversation.
@@ -257,9 +271,11 @@ class ChatWidget(LiveWidget):
         """
         return export_chat(self._history, format, path, title=self._name)
 
-    def _do_send(self, _content: dict[str, Any], buffers: Sequence[Any], *, text: str) -> None:
+    def _do_send(
+        self, _content: dict[str, Any], buffers: Sequence[Any], *, text: str, files: list[Any] | None = None
+    ) -> None:
         self._controller.draft("")
-        self._controller.queue(text, [bytes(buffer) for buffer in buffers])
+        self._controller.queue(text, *received_files(buffers, files))
 
     def _do_conversations(self, content: dict[str, Any], _buffers: Sequence[Any], *, query: str) -> None:
         found = self._conversations.find(query, self._name)

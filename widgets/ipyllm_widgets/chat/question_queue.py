@@ -6,9 +6,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.errors import LLMError
-from ipyllm.messages import text_of
 from ipyllm.text.format import shorten
-from ipyllm_widgets.chat.images import image_urls
+from ipyllm_widgets.attachments.files import attached_files, question_text
+from ipyllm_widgets.attachments.images import image_urls
 
 if TYPE_CHECKING:
     from ipyllm.messages import Message
@@ -38,7 +38,7 @@ class QuestionQueue:
     >>> queue = QuestionQueue()
     >>> queue.add({"role": "user", "content": "And then?"})
     >>> queue.as_json()
-    [{'id': 'q1', 'text': 'And then?', 'images': 0, 'held': False}]
+    [{'id': 'q1', 'text': 'And then?', 'images': 0, 'files': 0, 'held': False}]
     >>> queue.pop()
     {'role': 'user', 'content': 'And then?'}
     """
@@ -79,8 +79,9 @@ class QuestionQueue:
         return [
             {
                 "id": queued.id,
-                "text": shorten(text_of(queued.message), _SHOWN_CHARS),
+                "text": shorten(question_text(queued.message), _SHOWN_CHARS),
                 "images": len(image_urls(queued.message)),
+                "files": len(attached_files(queued.message)),
                 "held": self.held,
             }
             for queued in self._waiting

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.messages import text_of
 from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
-from ipyllm_widgets.chat.images import image_urls
+from ipyllm_widgets.attachments.files import attached_files, question_text
+from ipyllm_widgets.attachments.images import image_urls
 from ipyllm_widgets.live_answer import parts_of, waiting_payload
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ def turn_payload(
     >>> payload["text"], payload["branch"], payload["status"]
     ('Hi', [1, 2], 'cancelled')
     """
-    text = text_of(node.question)
+    text = question_text(node.question)
     payload: dict[str, Any] = {
         "id": node.name,
         "text": replace_surrogates(text[:_SHOWN_CHARS]),
         "chars": len(text),
         "images": image_urls(node.question),
+        "files": [file._asdict() for file in attached_files(node.question)],
         "branch": list(position),
         "note": node.note,
         "error": None,

@@ -8,8 +8,10 @@ from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.registry.models import common_efforts
 from ipyllm.request import Provenance
-from ipyllm_widgets.chat.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES, user_message
+from ipyllm_widgets.attachments.files import as_sent, check_window, question_with_files
+from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
 from ipyllm_widgets.compare.arm_histories import earlier_messages
+from ipyllm_widgets.compare.compare_export import export_comparison
 from ipyllm_widgets.compare.compare_round import CompareRound
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
@@ -18,6 +20,7 @@ from ipyllm_widgets.static_output import StaticContent
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ipyllm_widgets.compare.compare_export import CompareFormat
     from ipyllm_widgets.compare.compare_settings import CompareSettings
     from ipyllm_widgets.live_answer import LiveAnswer
     from ipyllm_widgets.message_channel import MessageChannel
@@ -58,7 +61,7 @@ class CompareController(Controller):
 
     # ---- commands -------------------------------------------------------------------------
 
-    def ask(self, prompt: str, images: Iterable[Any] = ()) -> Comparison:
+    def ask(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> Comparison:
         """Ask all models, and return at once.
 
         Raises
@@ -66,7 +69,7 @@ class CompareController(Controller):
         LLMError
             An answer is still streaming, the question is empty, or a model cannot be asked. Nothing was sent.
         """
-        question = user_message(prompt, images)
+        question = question_with_files(prompt, images, files)
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
@@ -96,13 +99,15 @@ class CompareController(Controller):
             shown = before[-1].names
             names = sorted(names, key=lambda name: shown.index(name) if name in shown else len(shown))
         services = [settings.service(name) for name in names]
+        for service in services:
+            check_window(question, service)
         retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
         histories = [
             earlier_messages(before, name, question, service, settings)
             for name, service in zip(names, services, strict=True)
         ]
         comparison = Comparison(
-            [question],
+            [as_sent(question)],
             services,
             system=settings.system or None,
             provenance=Provenance(origin="widget"),
@@ -257,6 +262,12 @@ class CompareController(Controller):
             if question is None and not self.rounds:
                 return ""
             return self._round(question).text(mark)
+
+    def export(self, form: CompareFormat) -> str:
+        """Return the rounds with their answers and votes as text."""
+        with self._channel.lock:
+            rounds = list(self.rounds)
+        return export_comparison(rounds, form)
 
     # ---- output ---------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.messages import text_of
 from ipyllm.rendering import (
     columns_html,
     columns_markdown,
@@ -19,7 +18,8 @@ from ipyllm.rendering import (
 )
 from ipyllm.text.format import count, shorten
 from ipyllm.text.surrogates import replace_surrogates
-from ipyllm_widgets.chat.images import image_urls
+from ipyllm_widgets.attachments.files import as_sent, attached_files, question_text
+from ipyllm_widgets.attachments.images import image_urls
 from ipyllm_widgets.live_answer import LiveAnswer, waiting_payload
 from ipyllm_widgets.static_output import StaticContent
 
@@ -92,7 +92,7 @@ class CompareRound:
     def text(self, mark: str | None = None) -> str:
         """Return the question, or the Markdown of the answer with this mark."""
         if mark is None:
-            return text_of(self.question)
+            return question_text(self.question)
         index = self.index_of(mark)
         return self.comparison.column(index, render=False).text or self.answers[index].source("text")
 
@@ -101,7 +101,7 @@ class CompareRound:
         if name not in self.names:
             return None
         response = self.comparison.responses[self.names.index(name)]
-        return [self.question, response.as_message()] if response is not None and response.content else None
+        return [as_sent(self.question), response.as_message()] if response is not None and response.content else None
 
     # ---- what is shown -------------------------------------------------------------------------------
 
@@ -116,6 +116,7 @@ class CompareRound:
             "text": replace_surrogates(f"{text[:_EXCERPT_CHARS]} …" if is_long else text),
             "chars": len(text) if is_long else 0,
             "images": image_urls(self.question),
+            "files": [file._asdict() for file in attached_files(self.question)],
             "follows": self.follows,
             "columns": [column["id"] for column in columns],
             "vote": comparison.vote_cast,
@@ -158,8 +159,9 @@ class CompareRound:
             replace(column, footer=" · ".join(filter(None, (column.footer, note))))
             for column, note in zip(columns, self.notes, strict=True)
         ]
-        prompt, note, images = self.text(), self._below(), len(image_urls(self.question))
-        prompt = " · ".join(filter(None, (prompt, count(images, "image") if images else "")))
+        note, images = self._below(), len(image_urls(self.question))
+        named = [file.name for file in attached_files(self.question)]
+        prompt = " · ".join(filter(None, (self.text(), count(images, "image") if images else "", *named)))
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = (
             f'<details class="ipyllm-transcript" open><summary>{title}</summary>{columns_html(noted, note)}</details>'

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ipyllm.errors import bad_request
 from ipyllm_widgets import modules
+from ipyllm_widgets.attachments.files import received_files
 from ipyllm_widgets.compare.compare_controller import CompareController
 from ipyllm_widgets.compare.compare_settings import ArmSettings, CompareSettings
 from ipyllm_widgets.compare.vote_ranking import ranking_of_votes
+from ipyllm_widgets.export_file import write_export
 from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
     from ipyllm.comparison.comparison import Comparison
     from ipyllm.services.base import BaseLLMService
+    from ipyllm_widgets.compare.compare_export import CompareFormat
 
 __all__ = ["CompareWidget"]
+
+_MIME = {"md": "text/markdown", "json": "application/json"}
 
 
 class CompareWidget(LiveWidget):
@@ -59,13 +65,16 @@ class CompareWidget(LiveWidget):
     _css = modules.styles("widget.css", "composer.css", "compare/compare.css")
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
         "hello": {},
-        "ask": {"prompt": str},
+        "ask": {"prompt": str, "files?": list},
         "regenerate": {"mark": str, "question": int},
         "clear": {},
         "stop": {"mark?": str, "question": int},
         "vote": {"which": str, "question": int},
         "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool, "multi_turn?": bool},
         "text": {"mark?": str, "question?": int},
+        "prompts": {},
+        "export": {"format": str},
+        "prompt": {"name": str},
     }
     _controller: CompareController
 
@@ -144,7 +153,7 @@ class CompareWidget(LiveWidget):
         """The comparisons of all rounds that are shown, the oldest first."""
         return [asked.comparison for asked in self._controller.rounds]
 
-    def ask(self, prompt: str, images: Iterable[Any] = ()) -> Comparison:
+    def ask(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> Comparison:
         """Ask all models, and return at once; the answers stream into the widget.
 
         Parameters
@@ -153,6 +162,8 @@ class CompareWidget(LiveWidget):
             The question.
         images : iterable
             Paths of files, or bytes.
+        files : iterable
+            Paths of text, CSV, code or PDF files, or pairs of a name and bytes; they are sent as text.
 
         Returns
         -------
@@ -164,11 +175,31 @@ class CompareWidget(LiveWidget):
         LLMError
             The prompt cannot be asked, or an answer is still streaming; nothing was sent.
         """
-        return self._controller.ask(prompt, images)
+        return self._controller.ask(prompt, images, files)
 
     def regenerate(self, mark: str) -> None:
         """Ask one model the last question again; a vote on the answers is withdrawn."""
         self._controller.regenerate(mark)
+
+    def export(self, format: CompareFormat = "md", path: str | os.PathLike[str] | None = None) -> str:  # noqa: A002 - the usual name
+        """Return all rounds with their answers and votes as text, and write it to ``path`` if one is given.
+
+        Parameters
+        ----------
+        format : {"md", "json"}
+            Markdown, or JSON for programs.
+        path : path-like, optional
+            File to write.
+
+        Raises
+        ------
+        LLMError
+            The format does not exist, or the file cannot be written.
+        """
+        text = self._controller.export(format)
+        if path is not None:
+            write_export(text, path)
+        return text
 
     def clear(self) -> None:
         """Remove all rounds; the votes stay in the ledger."""
@@ -191,5 +222,13 @@ class CompareWidget(LiveWidget):
         """
         return ranking_of_votes()
 
-    def _do_ask(self, _content: dict[str, Any], buffers: Sequence[Any], *, prompt: str) -> None:
-        self._controller.ask(prompt, [bytes(buffer) for buffer in buffers])
+    def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
+        text = self.export(cast("CompareFormat", format))  # raises for another format
+        self.channel.send(
+            "file", nonce=content.get("nonce"), name=f"comparison.{format}", mime=_MIME[format], text=text
+        )
+
+    def _do_ask(
+        self, _content: dict[str, Any], buffers: Sequence[Any], *, prompt: str, files: list[Any] | None = None
+    ) -> None:
+        self._controller.ask(prompt, *received_files(buffers, files))

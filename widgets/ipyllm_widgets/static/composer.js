@@ -1,16 +1,22 @@
-// The input for a question: text, images (pasted, dropped or chosen), and keyboard shortcuts.
+// The input for a question: text, images and files (pasted, dropped or chosen), prompts of one's own, and keyboard shortcuts.
 
 import { button, h, icon } from "./dom.js";
+import { PromptMenu } from "./prompt_menu.js";
 
 const DRAFT_AFTER_MS = 400; // without a key
 const LONG_PASTE = 20_000; // characters; laying out a book in a text area takes seconds
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
+/**
+ * What a draft has besides its text: the size of files that are sent as text, the number of images, and that of files whose text the page does not know.
+ * @typedef {{file_bytes: number, images: number, uncounted: number}} DraftCounts
+ */
+
 /** Holds the draft of a question. */
 export class Composer {
   /**
-   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string) => void, queues?: boolean,
-   *   showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
+   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string, counts: DraftCounts) => void,
+   *   listPrompts: () => void, promptText: (name: string, then: (text: string) => void) => void, queues?: boolean, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
     this.actions = actions;
@@ -20,15 +26,22 @@ export class Composer {
     this.pastedTexts = [];
     this.running = false;
     this.draft = ""; // as last given to `actions.draft`
+    this.counted = ""; // likewise
     this.input = h("textarea", {
       class: "ipyllm-input",
       rows: 1,
       dir: "auto",
       placeholder: "Ask the model …",
-      "aria-label": "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer, arrow up edits your last message.",
+      "aria-label": "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer, arrow up edits your last message, a slash at the beginning lists your prompts.",
       keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
-      input: () => this.refresh(),
-      blur: () => this.keepDraft(),
+      input: () => {
+        this.refresh();
+        this.prompts.refresh();
+      },
+      blur: () => {
+        this.keepDraft();
+        this.prompts.close();
+      },
       paste: (/** @type {ClipboardEvent} */ event) => {
         const files = [...(event.clipboardData?.files ?? [])];
         const text = event.clipboardData?.getData("text/plain") ?? "";
@@ -38,26 +51,35 @@ export class Composer {
         event.preventDefault();
       },
     });
+    this.prompts = new PromptMenu(this.input, {
+      list: actions.listPrompts,
+      text: actions.promptText,
+      put: (text) => {
+        this.input.value = text;
+        this.input.setSelectionRange(text.length, text.length);
+        this.refresh();
+      },
+    });
     this.filePicker = h("input", {
       type: "file",
-      accept: IMAGE_TYPES.join(","),
       multiple: true,
       class: "ipyllm-away",
       tabindex: -1,
-      "aria-label": "Image files",
+      "aria-label": "Files",
       change: () => {
         this.add([...this.filePicker.files]);
         this.filePicker.value = "";
       },
     });
     this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
-    this.attachButton = button("attach", "Add images", () => this.filePicker.click(), "ipyllm-icon ipyllm-attach");
+    this.attachButton = button("attach", "Add images or files: text, CSV, code, PDF", () => this.filePicker.click(), "ipyllm-icon ipyllm-attach");
     this.sendButton = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
     // A growing answer moves the button while the mouse button is down: capture the pointer, so that it is still a click.
     this.sendButton.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => this.sendButton.setPointerCapture(event.pointerId));
     this.element = h(
       "div",
       { class: "ipyllm-composer" },
+      this.prompts.element,
       this.thumbnails,
       h("div", { class: "ipyllm-line" }, this.attachButton, this.filePicker, this.input, this.sendButton),
     );
@@ -88,18 +110,26 @@ export class Composer {
     return [this.input.value, ...this.pastedTexts].filter((piece) => piece.trim()).join("\n\n");
   }
 
-  /** Hand out the draft, if it has changed. */
-  keepDraft() {
+  /** Hand out the draft, if it has changed. @param {boolean} [anew] also if it has not, but is not empty */
+  keepDraft(anew = false) {
     clearTimeout(this.draftTimer);
-    if (this.text === this.draft) return;
+    const counts = countsOf(this.files), counted = JSON.stringify(counts);
+    if (this.text === this.draft && counted === this.counted && !(anew && !this.isEmpty)) return;
     this.draft = this.text;
-    this.actions.draft?.(this.draft);
+    this.counted = counted;
+    this.actions.draft?.(this.draft, counts);
+  }
+
+  /** Whether nothing would be sent. */
+  get isEmpty() {
+    return !this.text && !this.files.length;
   }
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
     if (event.isComposing) return; // Enter selects a character
-    if (event.key === "Enter" && !event.shiftKey && !event.altKey) this.submit();
+    if (this.prompts.onKey(event)) event.stopPropagation();
+    else if (event.key === "Enter" && !event.shiftKey && !event.altKey) this.submit();
     else if (event.key === "Escape" && this.running) this.actions.stop();
     else if (event.key === "ArrowUp" && !this.input.value && !this.running) this.actions.editLast();
     else return;
@@ -114,6 +144,7 @@ export class Composer {
     }
     if (!text && !this.files.length) return;
     const files = this.files;
+    this.prompts.close();
     this.input.value = "";
     this.files = [];
     this.pastedTexts = [];
@@ -156,9 +187,10 @@ export class Composer {
     const limits = this.actions.limits();
     for (const file of files) {
       const total = this.files.reduce((sum, other) => sum + other.size, file.size);
-      if (!IMAGE_TYPES.includes(file.type)) this.actions.showError(`“${file.name}” is not an image that models accept: use PNG, JPEG, GIF or WebP.`);
-      else if (file.size > limits.image) this.actions.showError(`“${file.name}” has ${megabytes(file.size)}, more than ${megabytes(limits.image)}: make it smaller first.`);
-      else if (total > limits.images) this.actions.showError(`The images have ${megabytes(total)} in total; a message may have ${megabytes(limits.images)}.`);
+      if (file.type.startsWith("image/") && !IMAGE_TYPES.includes(file.type) && file.type !== "image/svg+xml") this.actions.showError(`“${file.name}” is not an image that models accept: use PNG, JPEG, GIF or WebP.`);
+      else if (isImage(file) && file.size > limits.image) this.actions.showError(`“${file.name}” has ${megabytes(file.size)}, more than ${megabytes(limits.image)}: make it smaller first.`);
+      else if (!file.size) this.actions.showError(`“${file.name}” is empty.`);
+      else if (total > limits.images) this.actions.showError(`The files have ${megabytes(total)} in total; a message may have ${megabytes(limits.images)}.`);
       else this.files = [...this.files, file];
     }
     this.showThumbnails();
@@ -179,8 +211,10 @@ export class Composer {
       ...this.files.map((file) =>
         h(
           "span",
-          { class: "ipyllm-thumbnail" },
-          h("img", { src: URL.createObjectURL(file), alt: file.name }),
+          { class: isImage(file) ? "ipyllm-thumbnail" : "ipyllm-chip" },
+          ...(isImage(file)
+            ? [h("img", { src: URL.createObjectURL(file), alt: file.name })]
+            : [h("span", { class: "ipyllm-file-name", dir: "auto", title: file.name }, file.name), h("span", { class: "ipyllm-footer" }, sizeText(file.size))]),
           button("close", `Remove ${file.name}`, () => {
             this.files = this.files.filter((other) => other !== file);
             this.showThumbnails();
@@ -192,7 +226,7 @@ export class Composer {
       ...this.pastedTexts.map((text) =>
         h(
           "span",
-          { class: "ipyllm-pasted" },
+          { class: "ipyllm-chip" },
           `Pasted text, ${text.length.toLocaleString()} characters`,
           button("close", "Remove the pasted text", () => {
             this.pastedTexts = this.pastedTexts.filter((other) => other !== text);
@@ -206,6 +240,43 @@ export class Composer {
     this.thumbnails.hidden = !this.files.length && !this.pastedTexts.length;
   }
 }
+
+/** @param {File} file @returns {boolean} whether it is sent as an image, not as text */
+export function isImage(file) {
+  return IMAGE_TYPES.includes(file.type);
+}
+
+/** @param {File[]} files @returns {DraftCounts} */
+export function countsOf(files) {
+  const isPdf = (/** @type {File} */ file) => file.type === "application/pdf" || /\.pdf$/i.test(file.name);
+  const texts = files.filter((file) => !isImage(file));
+  return {
+    file_bytes: texts.filter((file) => !isPdf(file)).reduce((sum, file) => sum + file.size, 0),
+    images: files.length - texts.length,
+    uncounted: texts.filter(isPdf).length,
+  };
+}
+
+/** @param {number} size in bytes */
+export function sizeText(size) {
+  if (size < 1000) return `${size} B`;
+  return size < 999_500 ? `${(size / 1000).toFixed(size < 9_950 ? 1 : 0)} kB` : megabytes(size);
+}
+
+/**
+ * Read the files of a draft, for a command that sends them.
+ * @param {File[]} files
+ * @returns {Promise<{names: string[], buffers: ArrayBuffer[]} | null>} their names, empty for images; null if one cannot be read
+ */
+export async function readFiles(files) {
+  try {
+    return { names: files.map((file) => (isImage(file) ? "" : file.name)), buffers: await Promise.all(files.map((file) => file.arrayBuffer())) };
+  } catch {
+    return null;
+  }
+}
+
+export const UNREADABLE_FILE = "A file cannot be read: it was changed, moved or deleted, or it is a folder. Remove it, or add it again.";
 
 /** @param {number} size */
 function megabytes(size) {

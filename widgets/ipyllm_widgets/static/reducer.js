@@ -1,8 +1,9 @@
 // Computes a view's state from the kernel's messages. Pure, so that tests can replay messages. Messages are numbered; after a gap the state is `stale` until a snapshot arrives.
 
 /**
+ * @typedef {{name: string, chars: number}} AttachedFile
  * @typedef {{blocks: string[], tail: string}} Part
- * @typedef {{id: string, text: string, chars: number, images: string[], branch: [number, number], status: string,
+ * @typedef {{id: string, text: string, chars: number, images: string[], files: AttachedFile[], branch: [number, number], status: string,
  *   footer: string, note: string, resumable: boolean, feedback: string | null, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
  *   limits: {image: number, images: number}, efforts?: string[], queue?: import("./chat/queue.js").Queued[]}} ViewSettings
@@ -13,7 +14,7 @@
 /** @type {Part} */
 const EMPTY_PART = { blocks: [], tail: "" };
 
-const EMPTY_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", resumable: false, feedback: null, error: null, waiting: null, parts: {} };
+const EMPTY_TURN = { text: "", chars: 0, images: [], files: [], branch: [1, 1], status: "", footer: "", note: "", resumable: false, feedback: null, error: null, waiting: null, parts: {} };
 
 /** @type {State} */
 export const EMPTY = {
@@ -83,6 +84,7 @@ const CHECKS = {
   feedback: (value) => value === null || isText(value),
   waiting: (value) => value === null || (isText(value.before) && isText(value.after) && [value.seconds, value.step].every(Number.isFinite)),
   images: (value) => value.every(isText),
+  files: (value) => value.every((/** @type {any} */ { name, chars }) => isText(name) && Number.isFinite(chars)),
   branch: (value) => value.length === 2 && value.every(Number.isInteger),
   parts: (value) => isRecord(value) && Object.values(value).every(({ blocks, tail }) => blocks.every(isText) && isText(tail)),
   model: isText, system: isText, conversation: isText, mark: isText, label: isText, question: Number.isInteger,

@@ -19,6 +19,8 @@ export class LiveView {
     this.helloPending = false;
     /** @type {string | null} */
     this.announced = null;
+    /** @type {import("./composer.js").Composer | undefined} */
+    this.composer = undefined;
     this.commands = new Commands(model, (hint) => this.showHint(hint), (message) => this.onKernelGone(message));
     this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
@@ -40,6 +42,8 @@ export class LiveView {
   receive(message) {
     if (message?.kind === "ack") this.commands.acknowledge(message);
     else if (message?.kind === "text") this.commands.receiveText(message);
+    else if (message?.kind === "prompts" && this.commands.unacknowledged.has(String(message.nonce))) this.composer?.prompts.show(message.items, message.problems);
+    else if (message?.kind === "file") this.download(message);
     else if (message?.kind === "notice") this.showError(String(message.text));
     else this.receiveOther(message);
     const before = this.state;
@@ -48,11 +52,20 @@ export class LiveView {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
-  /** Handle a message that changes no state, such as a file. @param {any} _message */
+  /** Handle a message that changes no state. @param {any} _message */
   receiveOther(_message) {}
 
   draw() {
     this.frame = 0;
+  }
+
+  /** @param {{nonce: unknown, name: string, mime: string, text: string}} file */
+  download({ nonce, name, mime, text }) {
+    if (!this.commands.unacknowledged.has(String(nonce))) return; // requested by another view
+    const address = URL.createObjectURL(new Blob([text], { type: mime }));
+    const link = h("a", { href: address, download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
   /** Request a snapshot if messages were missed; one request at a time. */

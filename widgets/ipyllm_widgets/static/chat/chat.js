@@ -6,7 +6,7 @@ import { LiveView, rendererOf } from "../view.js";
 import { ConversationsPanel } from "./conversations.js";
 import { QueueView } from "./queue.js";
 import { TurnView } from "./turn.js";
-import { Composer } from "../composer.js";
+import { Composer, readFiles, UNREADABLE_FILE } from "../composer.js";
 import { SettingsPanel } from "../settings.js";
 
 const FORMATS = { md: "Markdown", html: "Web page", ipynb: "Notebook", json: "JSON" };
@@ -50,7 +50,12 @@ class ChatView extends LiveView {
       stop: () => this.ask("stop"),
       editLast: () => this.editLast(),
       queues: true,
-      draft: (text) => this.commands.tell("draft", { text }),
+      draft: (text, counts) => {
+        if (this.composer.isEmpty) this.estimate.textContent = "";
+        this.commands.tell("draft", { text, ...counts, view: this.commands.view });
+      },
+      listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
+      promptText: (name, then) => void this.ask("prompt", { name }, then),
       showError: (message) => this.showError(message),
       limits: () => this.state.settings.limits,
     });
@@ -83,7 +88,8 @@ class ChatView extends LiveView {
     });
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
-    this.totals = h("div", { class: "ipyllm-footer ipyllm-totals" });
+    this.totals = h("span", { class: "ipyllm-footer" });
+    this.estimate = h("span", { class: "ipyllm-footer ipyllm-estimate" });
     const settings = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
     const conversations = foldButton("Conversations", this.conversations.element, () => {
       this.conversations.find();
@@ -121,7 +127,7 @@ class ChatView extends LiveView {
       this.undo,
       this.queue.element,
       this.composer.element,
-      this.totals,
+      h("div", { class: "ipyllm-totals" }, this.totals, this.estimate),
     );
   }
 
@@ -182,7 +188,7 @@ class ChatView extends LiveView {
 
   /** @param {any} message */
   receiveOther(message) {
-    if (message?.kind === "file") this.download(message);
+    if (message?.kind === "estimate" && message.view === this.commands.view) this.estimate.textContent = this.composer.isEmpty ? "" : message.text;
     else if (message?.kind === "conversations" && this.commands.unacknowledged.has(String(message.nonce))) this.conversations.show(message.items);
   }
 
@@ -228,6 +234,8 @@ class ChatView extends LiveView {
       return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
     });
     this.settings.update(settings);
+    if (this.estimated !== settings.model) this.composer.keepDraft(true);
+    this.estimated = settings.model;
     this.conversations.setCurrent(settings.conversation);
     this.composer.setRunning(!idle);
     this.queue.update(settings.queue ?? [], idle);
@@ -258,6 +266,7 @@ class ChatView extends LiveView {
   async send(text, files) {
     this.showError("");
     this.hideUndo();
+    this.estimate.textContent = "";
     // Shown at once, even if the kernel is busy.
     const preview = h("div", { class: "ipyllm-question ipyllm-pending" }, h("div", { class: "ipyllm-bubble" },
       h("div", { class: "ipyllm-words", dir: "auto" }, text.slice(0, 1200))));
@@ -278,27 +287,13 @@ class ChatView extends LiveView {
 
   /** @param {string} text @param {File[]} files @returns {Promise<string | null>} the error, or null */
   async post(text, files) {
-    let buffers;
-    try {
-      buffers = await Promise.all(files.map((file) => file.arrayBuffer()));
-    } catch {
-      return "An image cannot be read: it was changed, moved or deleted. Remove it, or add it again.";
-    }
-    return this.commands.send("send", { text }, buffers);
+    const read = await readFiles(files);
+    return read ? this.commands.send("send", { text, files: read.names }, read.buffers) : UNREADABLE_FILE;
   }
 
   editLast() {
     const last = this.views.get(this.state.order[this.state.order.length - 1]);
     last?.edit();
-  }
-
-  /** @param {{nonce: unknown, name: string, mime: string, text: string}} file */
-  download({ nonce, name, mime, text }) {
-    if (!this.commands.unacknowledged.has(String(nonce))) return; // requested by another view
-    const address = URL.createObjectURL(new Blob([text], { type: mime }));
-    const link = h("a", { href: address, download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
   close() {

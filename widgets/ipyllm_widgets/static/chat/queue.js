@@ -3,7 +3,7 @@
 import { button, h } from "../dom.js";
 
 /**
- * @typedef {{id: string, text: string, images: number, held: boolean}} Queued
+ * @typedef {{id: string, text: string, images: number, files: number, held: boolean}} Queued
  */
 
 export class QueueView {
@@ -27,9 +27,14 @@ export class QueueView {
     if (queue === this.shown) return;
     this.shown = queue;
     this.element.hidden = !queue.length;
-    this.list.replaceChildren(...queue.map(({ id, text, images }) =>
+    this.list.replaceChildren(...queue.map(({ id, text, images, files }) =>
       h("li", {},
-        h("span", { dir: "auto" }, [text, images ? `(${images} ${images === 1 ? "image" : "images"})` : ""].filter(Boolean).join(" ")),
+        h("span", { dir: "auto" }, [text, amount(images, "image"), amount(files, "file")].filter(Boolean).join(" ")),
         button("close", "Take back", () => this.actions.takeBack(id)))));
   }
+}
+
+/** @param {number} n @param {string} noun */
+function amount(n, noun) {
+  return n ? `(${n} ${noun}${n === 1 ? "" : "s"})` : "";
 }

@@ -1,6 +1,6 @@
 // The view of a turn: a question and its answer.
 
-import { button, copyButton, h, shownText } from "../dom.js";
+import { button, copyButton, h, showFiles, shownText } from "../dom.js";
 import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
 
@@ -27,6 +27,7 @@ export class TurnView {
     this.question = h("div", { class: "ipyllm-words", dir: "auto" });
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
+    this.files = h("div", { class: "ipyllm-files", hidden: true });
     this.branch = h("span", { class: "ipyllm-branch" });
     this.copyQuestion = copyButton("Copy question", (copy) => this.withText(copy));
     this.questionActions = h(
@@ -37,7 +38,7 @@ export class TurnView {
       this.copyQuestion,
       button("delete", "Delete question and answer", () => actions.remove(id)),
     );
-    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.unfoldButton);
+    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.unfoldButton, this.files);
     const reasoning = h("div");
     this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
     const tools = h("div"), text = h("div", { class: "ipyllm-text" });
@@ -81,6 +82,7 @@ export class TurnView {
     this.gone = gone;
     if (before?.text !== turn.text || before?.chars !== turn.chars) this.showQuestion(turn);
     if (before?.images !== turn.images) this.showImages(turn.images);
+    if (before?.files !== turn.files) showFiles(this.files, turn.files);
     this.showBranch(turn.branch, idle);
     for (const [name, view] of Object.entries(this.parts)) view.update(turn.parts[name] ?? { blocks: [], tail: "" });
     const interrupted = gone && turn.status === "running";

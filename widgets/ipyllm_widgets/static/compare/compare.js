@@ -1,12 +1,14 @@
 // The comparison view: the compared models, the rounds of questions and answers, a composer, the ranking.
 
 import { h, setHtml } from "../dom.js";
+import { menuButton } from "../menu.js";
 import { LiveView, rendererOf } from "../view.js";
-import { Composer } from "../composer.js";
+import { Composer, readFiles, UNREADABLE_FILE } from "../composer.js";
 import { ModelList } from "./model_list.js";
 import { RoundView } from "./round.js";
 import { SettingsPanel } from "../settings.js";
 
+const EXPORT_FORMATS = { md: "Markdown", json: "JSON" };
 const NEAR_END_PX = 60;
 
 /** One view of a comparison. */
@@ -24,6 +26,8 @@ class CompareView extends LiveView {
       send: (text, files) => this.send(text, files),
       stop: () => this.stop(),
       editLast: () => this.lastRound()?.withPrompt((text) => this.composer.restore(text, [])),
+      listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
+      promptText: (name, then) => void this.ask("prompt", { name }, then),
       showError: (message) => this.showError(message),
       limits: () => this.state.settings.limits,
     });
@@ -54,6 +58,7 @@ class CompareView extends LiveView {
       this.settings.element.hidden = !open;
       toggle.setAttribute("aria-expanded", String(open));
     } }, "Settings for all");
+    this.exportMenu = menuButton("Export", EXPORT_FORMATS, (format) => this.ask("export", { format }));
     this.clear = h("button", { type: "button", class: "ipyllm-button", hidden: true, click: () => {
       // A second click confirms: this cannot be undone.
       if (this.clear.textContent !== "Clear") this.ask("clear");
@@ -74,7 +79,7 @@ class CompareView extends LiveView {
       },
       h("div", { class: "ipyllm-head" }, this.modelList.element, h("div", { class: "ipyllm-options" },
         h("label", { title: "Each model is sent its own earlier answers too" }, this.multiTurn, " Follow-up questions"),
-        h("label", {}, this.blind, " Blind: no names, order shuffled"), toggle, this.clear)),
+        h("label", {}, this.blind, " Blind: no names, order shuffled"), toggle, this.exportMenu, this.clear)),
       this.settings.element,
       this.rounds,
       this.status,
@@ -123,7 +128,7 @@ class CompareView extends LiveView {
     this.settings.update({ model: "", models: [], system: "", params: {}, conversation: "", limits: { image: 0, images: 0 }, ...settings });
     this.blind.checked = settings.blind === true;
     this.multiTurn.checked = settings.multiTurn === true;
-    this.clear.hidden = !questions.length;
+    this.clear.hidden = this.exportMenu.hidden = !questions.length;
     this.composer.setRunning(running !== null);
     this.drawRanking();
     const last = this.lastRound(), columns = [...(last?.views.values() ?? [])];
@@ -175,13 +180,8 @@ class CompareView extends LiveView {
 
   /** @param {string} prompt @param {File[]} files @returns {Promise<string | null>} the error, or null */
   async post(prompt, files) {
-    let buffers;
-    try {
-      buffers = await Promise.all(files.map((file) => file.arrayBuffer()));
-    } catch {
-      return "An image cannot be read: it was changed, moved or deleted. Remove it, or add it again.";
-    }
-    return this.commands.send("ask", { prompt }, buffers);
+    const read = await readFiles(files);
+    return read ? this.commands.send("ask", { prompt, files: read.names }, read.buffers) : UNREADABLE_FILE;
   }
 }
 

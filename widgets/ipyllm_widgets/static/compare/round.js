@@ -1,12 +1,12 @@
 // The view of one round of a comparison: the question, one column per answer, and the vote.
 
-import { h } from "../dom.js";
+import { h, showFiles } from "../dom.js";
 import { ColumnView } from "./column.js";
 
 const MIN_COLUMN_PX = 260;
 
 /**
- * @typedef {{id: string, question: number, text: string, chars: number, images: string[], follows: boolean,
+ * @typedef {{id: string, question: number, text: string, chars: number, images: string[], files: import("../reducer.js").AttachedFile[], follows: boolean,
  *   columns: string[], vote: string | null, hidden: boolean, footer: string}} Question
  * @typedef {{stop: (mark: string, question: number) => void, regenerate: (mark: string, question: number) => void,
  *   vote: (which: string, question: number) => void,
@@ -29,7 +29,8 @@ export class RoundView {
     this.follows = h("div", { class: "ipyllm-footer", hidden: true }, "↳ Follow-up: each model was sent its own earlier answers");
     this.images = h("div", { class: "ipyllm-images" });
     this.words = h("div", { class: "ipyllm-words", dir: "auto" });
-    this.prompt = h("div", { class: "ipyllm-prompt", tabindex: 0, role: "region" }, this.images, this.words);
+    this.files = h("div", { class: "ipyllm-files", hidden: true });
+    this.prompt = h("div", { class: "ipyllm-prompt", tabindex: 0, role: "region" }, this.images, this.words, this.files);
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link ipyllm-more", hidden: true, click: () => this.withPrompt((text) => {
       this.words.textContent = text;
       this.unfoldButton.hidden = true;
@@ -73,6 +74,7 @@ export class RoundView {
       this.images.replaceChildren(...question.images.map((src, at) => h("img", { src, alt: `Image ${at + 1} of the question` })));
       this.images.hidden = !question.images.length;
     }
+    if (this.question?.files !== question.files) showFiles(this.files, question.files ?? []);
     this.question = question;
     this.turns = turns;
     this.now = now;
