@@ -43,9 +43,12 @@ Asks several models at once; the answers stream side by side, each with its own 
 
 The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
 A comparison is not added to a conversation; with -c it starts from one. --new and --no-history do not exist."""
-_VOTE_DESCRIPTION = "Records which answer of the last comparison is better: a letter (A), tie or both_bad."
+_VOTE_DESCRIPTION = (
+    "Records which answer of the last comparison is better: a letter (A), tie or both_bad; none withdraws."
+)
 _SWITCH_INTERVAL_S = 0.0005
 _VARIABLE = "_llm_compare"
+_NO_VOTE = "none"
 
 
 @magics_class
@@ -85,11 +88,11 @@ class CompareMagics(Magics):
     @no_var_expand
     @line_magic
     def llm_vote(self, line: str) -> None:
-        """Record which answer of the last comparison is better: ``%llm_vote A``, ``%llm_vote tie``."""
+        """Record which answer of the last comparison is better: ``%llm_vote A``, ``tie``, ``none``."""
         with one_sentence():
             parsed = parse(line, VOTE, magic="%llm_vote", prompt_follows=True)
             if parsed["help"]:
-                print_text(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE_DESCRIPTION, VOTE))
+                print_text(help_text("%llm_vote A | B | … | tie | both_bad | none", _VOTE_DESCRIPTION, VOTE))
                 return
             from ipyllm import Comparison
 
@@ -97,12 +100,18 @@ class CompareMagics(Magics):
             if not isinstance(comparison, Comparison):
                 raise MagicError("There is no comparison to vote on yet: run %%llm_compare first.")
             if not parsed.rest.strip():
+                withdrawn = [] if comparison.vote_cast is None else [_NO_VOTE]
                 marks = [comparison.arms[index].mark for index in comparison.complete]
-                raise MagicError(f"%llm_vote needs one of: {', '.join([*marks, 'tie', 'both_bad'])}.")
-            outcome = comparison.vote(parsed.rest)
+                raise MagicError(f"%llm_vote needs one of: {', '.join([*marks, 'tie', 'both_bad', *withdrawn])}.")
+            if parsed.rest.strip() == _NO_VOTE:
+                if comparison.vote_cast is None:
+                    raise MagicError("There is no vote on the last comparison.")
+                outcome = comparison.vote(None)
+            else:
+                outcome = comparison.vote(parsed.rest)
             if self._last_shown is not None and self._last_shown[0] is comparison:
                 self._last_shown[1].show_vote()
-            print_text(_vote_sentence(comparison, outcome))
+            print_text("The vote is withdrawn." if outcome is None else _vote_sentence(comparison, outcome))
             print_ledger_warning()
 
     def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompts: dict[str, str], scope: Scope) -> None:

@@ -166,8 +166,9 @@ def _config_words(before: tuple[str, ...], partial: str, variables: Mapping[str,
 
 
 def _votes(before: tuple[str, ...], _partial: str, variables: Mapping[str, Any]) -> Iterable[str]:
-    arms = getattr(variables.get("_llm_compare"), "arms", ())
-    return () if before else (*(arm.mark for arm in arms), "tie", "both_bad")
+    comparison = variables.get("_llm_compare")
+    arms, has_vote = getattr(comparison, "arms", ()), getattr(comparison, "vote_cast", None) is not None
+    return () if before else (*(arm.mark for arm in arms), "tie", "both_bad", *(["none"] if has_vote else []))
 
 
 def _parameters(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:

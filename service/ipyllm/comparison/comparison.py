@@ -336,15 +336,17 @@ or prompt.
         """
         return answers_table(self.arms, self.responses, self.vote_cast)
 
-    def vote(self, which: str, *, blind: bool | None = None, tags: Mapping[str, object] | None = None) -> str:
-        """Store which answer is better in the ledger. A later vote replaces an earlier one.
+    def vote(
+        self, which: str | None, *, blind: bool | None = None, tags: Mapping[str, object] | None = None
+    ) -> str | None:
+        """Store which answer is better in the ledger. A later vote replaces an earlier one, and None withdraws it.
 
         The vote is on the complete answers only: arms that failed or were cancelled are not part of it.
 
         Parameters
         ----------
-        which : str
-            A mark (``"A"``), a label, or ``"tie"`` or ``"both_bad"``.
+        which : str or None
+            A mark (``"A"``), a label, or ``"tie"`` or ``"both_bad"``. None: no vote, as :meth:`withdraw_vote`.
         blind : bool, optional
             Whether labels were hidden from the voter; by default whether they are hidden here.
         tags : mapping, optional
@@ -352,7 +354,7 @@ or prompt.
 
         Returns
         -------
-        str
+        str or None
             The preferred label, or ``"tie"`` or ``"both_bad"``.
 
         Raises
@@ -360,6 +362,9 @@ or prompt.
         LLMError
             There is no such arm, it has no complete answer, fewer than two have one, or an arm has not ended.
         """
+        if which is None:
+            self.withdraw_vote()
+            return None
         outcome = self.outcome(which)
         if not self.done.is_set():
             raise bad_request("Some answers are not complete yet: vote when all have ended.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["export_usage", "write_parquet"]
+__all__ = ["export_usage", "write_parquet", "write_stored"]
 
 _GROUP_ROWS: Final = 50_000
 """Rows converted and written at once."""
@@ -166,6 +166,11 @@ class _Stored:
 def write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
     """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow."""
     _to_parquet(_Frame(frame), file)
+
+
+def write_stored(query: Conditions, ledger: Ledger, file: IO[bytes]) -> None:
+    """Write rows of a ledger as Parquet, page by page. Raises ImportError without pyarrow."""
+    _to_parquet(_Stored(query, ledger), file)
 
 
 def _to_parquet(given: _Frame | _Stored, file: IO[bytes]) -> None:

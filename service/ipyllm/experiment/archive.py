@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm._version import __version__
 from ipyllm.atomic_file import atomic_write
-from ipyllm.dataframes.export import write_parquet
+from ipyllm.dataframes.export import write_parquet, write_stored
 from ipyllm.errors import bad_request
 from ipyllm.experiment.stored_document import checked_document
 from ipyllm.ledger.columns import COLUMNS, Kind
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ipyllm.ledger import Ledger
+    from ipyllm.ledger.query import Query
 
 __all__ = ["read_archive", "write_archive"]
 
@@ -52,11 +54,12 @@ _TYPES: Final[dict[Kind, Any]] = {
 
 
 def write_archive(
-    path: str | os.PathLike[str], document: Mapping[str, Any], calls: pd.DataFrame, ledger_rows: pd.DataFrame
+    path: str | os.PathLike[str], document: Mapping[str, Any], calls: pd.DataFrame, rows: Query, ledger: Ledger
 ) -> Path:
     """Write an experiment to a ``.zip`` file, and return its path.
 
-    Keys are masked in the ``document``, as the ledger has masked them in the tables. Only the owner may read the file.
+    The ``rows`` of the ledger are read and written page by page. Keys are masked in the ``document``, as the ledger
+    has masked them in the tables. Only the owner may read the file.
 
     Raises
     ------
@@ -67,16 +70,15 @@ def write_archive(
     if target.suffix.lower() != ".zip":
         raise bad_request(f"{target.name!r} must end in .zip.")
     document = {"format": _FORMAT, "version": _VERSION, "ipyllm": __version__, **document}
-    tables = {_CALLS: calls, _LEDGER: ledger_rows}
     try:
         with atomic_write(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             text = json.dumps(redact_json(document), ensure_ascii=False, default=str).encode("utf-8", "replace")
             _check_size(_JSON, len(text), _MAX_JSON)
             archive.writestr(_JSON, text)
-            for name, table in tables.items():
-                buffer = BytesIO()
-                write_parquet(table, buffer)
-                archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())  # compressed already
+            with archive.open(zipfile.ZipInfo(_CALLS), "w", force_zip64=True) as member:  # compressed already
+                write_parquet(calls, member)
+            with archive.open(zipfile.ZipInfo(_LEDGER), "w", force_zip64=True) as member:
+                write_stored(rows, ledger, member)
     except _TooLargeError as exc:
         raise bad_request(f"{target} was not written: {exc}. export_usage() writes the calls alone.") from None
     except ImportError:

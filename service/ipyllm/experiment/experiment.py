@@ -15,7 +15,7 @@ from ipyllm.experiment.conditions import LatestRun
 from ipyllm.experiment.examples import Examples
 from ipyllm.experiment.failure_limit import MAX_FAILURES
 from ipyllm.experiment.grid import Grid, check_content
-from ipyllm.experiment.ledger_progress import LedgerProgress
+from ipyllm.experiment.ledger_progress import START_COLUMNS, LedgerProgress
 from ipyllm.experiment.parsed_answers import ParsedAnswers
 from ipyllm.experiment.progress_bar import show_done, watch
 from ipyllm.experiment.prompts import input_table, read_prompts
@@ -101,8 +101,8 @@ class Experiment:
         Name in the ledger. By default a hash of arms and prompts, so that the same experiment continues; give another
         name to repeat all calls.
     warmup : int
-        Calls to each model before the others, flagged and left out of statistics. A model that cannot be reached then
-        is skipped.
+        Calls to each model before the others, flagged and left out of statistics; none while its last answers here are
+        fresh. A model that cannot be reached then is skipped.
     timeout, max_retries
         As for every service.
     max_failures : int or None
@@ -238,7 +238,7 @@ class Experiment:
         return self._run is not None and not self._run.done.is_set()
 
     def _ledger_progress(self) -> LedgerProgress:
-        return LedgerProgress(self.name, self.grid, self.ledger, self._texts)
+        return LedgerProgress(self.name, self.grid, self.ledger, self._texts, only=START_COLUMNS)
 
     # ---- before -----------------------------------------------------------------------------------
 
@@ -378,7 +378,7 @@ class Experiment:
                 warnings.warn(changes, stacklevel=3)
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done]
             keep_record(self.ledger, self.name, self.grid, self._table, self._note, self._tags)
-            config, run = replace(self._config(), claims=claims), None
+            config, run = replace(self._config(), claims=claims, warm=recorded.warm_servers()), None
             if to_do:
                 run = make_run(schedule_trials(to_do, self._seed, self._order), config, executor, size)
                 config = run.config

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
-from ipyllm.dataframes.conditions import in_words
+from ipyllm.dataframes.conditions import CONDITIONS, in_words
 from ipyllm.dataframes.convert import plain_list
 from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.servers import is_embedded, n_servers
 from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.experiment.steps import with_steps
 from ipyllm.text.format import count, join_names
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Grid
     from ipyllm.ledger import Ledger
 
-__all__ = ["LedgerProgress", "answered_trials"]
+__all__ = ["START_COLUMNS", "LedgerProgress", "answered_trials"]
 
 _FINAL_ERRORS: Final = ("content_filter", "refusal", "schema_mismatch")
 """Errors that say something about the answer, as an answer does: to ask again until it fits a schema, say, would make a
@@ -38,6 +40,13 @@ _COLUMNS: Final = frozenset({
     "cost_usd", "total_s",
 })  # fmt: skip
 """Columns that are read in any case."""
+
+START_COLUMNS: Final = frozenset({*CONDITIONS, "arm", "prompt_id", "repeat"})
+"""Columns that :class:`LedgerProgress` needs besides, to tell a run what is done, what changed, and what is warm."""
+
+_STAYS_WARM: Final = {True: timedelta(minutes=5), False: timedelta(days=1)}
+"""How long after an answer a model is ready for the next, by whether it is free: Ollama unloads a model after five
+minutes, while a provider, or a server of one model, keeps it (docs/decisions/0027)."""
 
 _MAX_NAMES = 5
 
@@ -80,6 +89,20 @@ class LedgerProgress:
         status, category = self.rows["status"], self.rows["error_category"]
         final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
         return set(self.rows.loc[final & ~self._is_warmup & ~self._is_step & self._in_grid, "trial"])
+
+    def warm_servers(self) -> frozenset[str]:
+        """Return the models of the grid (``arm.server``) that have answered so lately that no warm-up is due."""
+        import pandas as pd
+
+        rows = self.rows[self._in_grid & (self.rows["status"] == "ok") & self.rows["started_at"].notna()]
+        if rows.empty:
+            return frozenset()
+        age = datetime.now(UTC) - (rows["started_at"] + pd.to_timedelta(rows["total_s"].fillna(0.0), unit="s"))
+        is_warm = age < (rows["cost_usd"] == 0).map(_STAYS_WARM)
+        arms = {(arm := self._grid.trials[key].arm).server: arm for key in rows.loc[is_warm, "trial"]}
+        # An embedded model is loaded anew in each kernel, and one answer says nothing about other servers of a pool.
+        services = {server: arm.service for server, arm in arms.items()}
+        return frozenset(name for name, each in services.items() if not is_embedded(each) and n_servers(each) == 1)
 
     def done_in_words(self) -> str:
         """Return how many trials of the grid are done, and under which conditions they were asked."""

@@ -12,6 +12,7 @@ from ipyllm.experiment.results import Results
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.stored_document import checked_document
 from ipyllm.experiment.stored_grid import grid_of, table_of
+from ipyllm.experiment.stored_judgements import restore_judgements
 from ipyllm.ledger import Ledger
 from ipyllm.ledger.current import current_ledger
 
@@ -49,6 +50,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
     ledger = Ledger("sqlite://")
     for row in rows:
         ledger.put(row)
+    restore_judgements(document, ledger)
     ledger.flush()
     return _results_of(document, ledger, is_trusted=False)
 

@@ -32,6 +32,18 @@ class ParsedAnswers:
         found = self._read(calls)
         return [None if isinstance(value, SchemaMismatch) else value for value in found]
 
+    def is_unread(self, call_id: str, arm: str) -> bool:
+        """Return whether the answer of a call was not read yet, and its arm has a schema."""
+        return arm in self._schemas and call_id not in self._by_call
+
+    def read(self, call_id: str, arm: str, text: str) -> None:
+        """Read an answer, if its arm has a schema."""
+        self._value(call_id, arm, "ok", text)
+
+    def is_misfit(self, call_id: str) -> bool:
+        """Return whether the answer of a call was read and does not fit its schema."""
+        return isinstance(self._by_call.get(call_id), SchemaMismatch)
+
     def checked(self, calls: pd.DataFrame) -> pd.DataFrame:
         """Return ``calls`` with the answers that do not fit as failures: a kernel may have died before it noted one."""
         if not self._schemas:

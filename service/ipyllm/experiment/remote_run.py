@@ -129,7 +129,8 @@ class RemoteRun:
     def _warm_ups(self, trials: Sequence[Trial]) -> list[ChunkJob]:
         if not self.config.warmups:
             return []
-        first = list({trial.arm.server: trial for trial in reversed(trials)}.values())
+        cold = [trial for trial in reversed(trials) if trial.arm.server not in self.config.warm]
+        first = list({trial.arm.server: trial for trial in cold}.values())
         return [
             ChunkJob(Chunk.of([trial], self.config, warmups=self.config.warmups), [trial], is_warmup=True)
             for trial in first

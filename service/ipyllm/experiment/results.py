@@ -5,11 +5,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.conditions import TIMES_LEFT_OUT, in_words
+from ipyllm.dataframes.conditions import CONDITIONS, TIMES_LEFT_OUT, in_words
 from ipyllm.dataframes.failures import root_categories
 from ipyllm.experiment.conditions import with_conditions
 from ipyllm.experiment.input_columns import InputTable, in_order
 from ipyllm.experiment.ledger_progress import LedgerProgress
+from ipyllm.experiment.trial_outcomes import error_message, trial_outcomes
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Results"]
 
 _MAX_CATEGORIES = 3
+_OUTCOME = frozenset({*CONDITIONS, "status", "error_category", "cause", "response"})
+"""Columns that say how calls ended, in :meth:`Results._calls`."""
 
 
 class Results:
@@ -95,26 +98,29 @@ class Results:
         """Write the experiment to a ``.zip`` file, for :meth:`ipyllm.Experiment.load`, and return its path.
 
         ``calls.parquet`` is :attr:`calls`, which DuckDB, pandas and Polars read; ``ledger.parquet`` has the rows of the
-        ledger, failed attempts and judges included; ``experiment.json`` the arms, the input and the scores. Only the
-        owner may read the file.
+        ledger, failed attempts and judges included; ``experiment.json`` the arms, the input, the scores,
+        and people's votes and notes. Only the owner may read the file.
 
         Raises
         ------
         LLMError
             ``bad_request``: the name does not end in ``.zip``, pyarrow is missing, or the file cannot be written.
         """
-        from ipyllm.dataframes.usage import usage
+        from ipyllm.comparison.votes import votes
         from ipyllm.experiment.archive import write_archive
         from ipyllm.experiment.stored_grid import document_of
+        from ipyllm.experiment.stored_judgements import stored_judgements
+        from ipyllm.ledger.query import Query
 
         calls = self.calls
+        cast = votes(kernel=None, ledger=self._ledger)
         document = {
             "name": self._name,
             "grid": document_of(self._grid, self._input.table),
             "scores": self._scores.stored(),
+            **stored_judgements(cast, self._votes()["vote_id"], self.notes),
         }
-        rows = usage(kernel=None, experiment=self._name, ledger=self._ledger)
-        return write_archive(path, document, calls, rows)
+        return write_archive(path, document, calls, Query(experiments=(self._name,)), self._ledger)
 
     def __repr__(self) -> str:
         return f"Results of {self._name!r}: {self.state}"
@@ -174,25 +180,25 @@ class Results:
     @property
     def undone(self) -> int:
         """Number of trials that have neither an answer nor a final error."""
-        return len(self._grid) - len(self._ledger_progress().done())
+        return len(self._grid) - len(self._ledger_progress(frozenset()).done())
 
     @property
     def state(self) -> str:
         """Sentences about the progress and the errors of the experiment."""
-        calls = self._calls()
-        calls = calls[~calls["warmup"]]
+        calls = self._outcomes()
         total = len(self._grid)
         failed = calls[calls["status"].isin(["error", "truncated"])]
         answered = int((calls["status"] == "ok").sum())
         earlier = calls[calls["reused"]]
         if len(failed) and len(failed) == total:
-            sentences = [f"All {total} calls failed ({_categories(failed)}): {failed['error_message'].iloc[0]}"]
+            message = error_message(self._ledger, failed["call_id"].iloc[0])
+            sentences = [f"All {total} calls failed ({_categories(failed)}): {message}"]
         else:
             from_earlier = (
                 f" ({len(earlier)} of {total} from an earlier run {in_words(earlier)})" if len(earlier) else ""
             )
             sentences = [f"{answered} of {total} calls have an answer{from_earlier}."]
-            if earlier["other_conditions"].any():
+            if len(earlier) and earlier["other_conditions"].any():
                 sentences.append(TIMES_LEFT_OUT)
             if len(failed):
                 sentences.append(f"{len(failed)} failed ({_categories(failed)}).")
@@ -370,6 +376,16 @@ class Results:
         latest = self._latest_run()
         calls = self._ledger_progress(only).calls(frozenset() if latest is None else latest.done_before)
         return self._parsed.checked(with_conditions(calls, latest, self._concurrency()))
+
+    def _outcomes(self) -> pd.DataFrame:
+        """Return how the trials ended, without warm-ups: few columns, fast."""
+        latest = self._latest_run()
+        done_before = frozenset() if latest is None else latest.done_before
+        outcomes = trial_outcomes(self._name, self._grid, self._ledger, self._parsed, self._texts, done_before)
+        if outcomes is None:
+            calls = self._calls(_OUTCOME)
+            return calls[~calls["warmup"]]
+        return with_conditions(outcomes, latest, self._concurrency()) if outcomes["reused"].any() else outcomes
 
     def _votes(self) -> pd.DataFrame:
         from ipyllm.experiment.votes_on_arms import votes_on_arms

@@ -40,6 +40,11 @@ class RowJudgements:
         found = read_notes(matrix.experiment, ledger)
         self._notes: dict[str, str] = dict(zip(found["prompt_id"], found["note"], strict=True))
 
+    @property
+    def are_none(self) -> bool:
+        """Whether there is neither a vote nor a note on anything."""
+        return not self._votes and not self._notes
+
     def vote_on(self, row: MatrixRow) -> str:
         """Return the label of the preferred arm, ``"tie"``, ``"both_bad"``, or an empty string without a vote."""
         return self._votes.get(self._comparison(row), "")

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ipyllm.errors import LLMError
 from ipyllm.experiment.failure_limit import FailureLimit, Outcome
 from ipyllm.experiment.limit_shares import LimitShares
-from ipyllm.experiment.run_config import n_servers, request_of
+from ipyllm.experiment.run_config import request_of
 from ipyllm.experiment.run_progress import RunProgress
+from ipyllm.experiment.servers import n_servers
 from ipyllm.experiment.trial_queue import RunClaims, TrialQueue
 from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.call import Call
@@ -164,7 +165,8 @@ class Run:
     async def _warm_up(self, trials: Iterable[Trial], max_in_flight: int) -> None:
         first_trials: dict[str, Trial] = {}
         for trial in trials:
-            first_trials.setdefault(trial.arm.server, trial)
+            if trial.arm.server not in self.config.warm:
+                first_trials.setdefault(trial.arm.server, trial)
         if self.config.warmups:
             # One model after the other: a server may hold one at a time.
             for trial in first_trials.values():

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from ipyllm.experiment.conditions import Conditions
 from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.servers import is_embedded, n_servers
 from ipyllm.process_identity import host_name
 from ipyllm.request import Provenance
 from ipyllm.routing.balancing import Pool
-from ipyllm.routing.route import Route
-from ipyllm.services.local import LocalService
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["RunConfig", "n_servers", "request_of"]
+__all__ = ["RunConfig", "request_of"]
 
 _DEFAULT_CONCURRENCY: Final = 32
 
@@ -49,6 +48,7 @@ class RunConfig:
     senders: int = 1  # processes that share the limits per minute, as far as it is known
     executor: str | None = None  # what runs the calls in other processes, for the ledger
     max_failures: int | None = None  # in a row, after which an arm is left
+    warm: frozenset[str] = frozenset()  # models (``arm.server``) that need no warm-up
 
     @property
     def most_in_flight(self) -> int:
@@ -59,7 +59,7 @@ class RunConfig:
 
     def asks_one_at_a_time(self, service: BaseLLMService) -> bool:
         """Whether calls to a service share this machine's cores, and so must not run at the same time."""
-        return self.concurrency is None and _is_embedded(service)
+        return self.concurrency is None and is_embedded(service)
 
     def in_flight_at(self, service: BaseLLMService) -> int:
         """Most calls at the same time to the endpoint of a service."""
@@ -96,14 +96,3 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
             executor=config.executor,
         ),
     )
-
-
-def n_servers(service: BaseLLMService) -> int:
-    """Return the number of servers behind a service; each is warmed up."""
-    return max(1, len(list(service._arms()))) if isinstance(service, Route) else 1  # noqa: SLF001 - a route is ours
-
-
-def _is_embedded(service: BaseLLMService) -> bool:
-    """Return whether all calls to a service run in llama.cpp on this machine."""
-    services = list(service._arms()) if isinstance(service, Route) else []  # noqa: SLF001 - a route is ours
-    return all(map(_is_embedded, services)) if services else isinstance(service, LocalService)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.arms_of_runs import arms_to_compare, unpaired
 from ipyllm.experiment.run_changes import ComparedRun, run_changes
-from ipyllm.text.format import join_names
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from ipyllm.experiment.results import Results
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from ipyllm.statistics.table import StatisticsFrame
 
 __all__ = ["compare_runs", "experiments"]
-
-_MAX_NAMES = 5
 
 _COUNTED = frozenset({"experiment", "tags", "warmup", "status", "step", "cost_usd", "price_source"})
 """Columns that are read to count the calls of experiments."""
@@ -110,7 +110,9 @@ def _trials_of(name: str, ledger: Ledger | None) -> set[str] | None:
     return set(grid_of(record["grid"]).trials)
 
 
-def compare_runs(before: str | Results, after: str | Results, **options: Any) -> StatisticsFrame:
+def compare_runs(
+    before: str | Results, after: str | Results, *, arms: Mapping[str, str] | None = None, **options: Any
+) -> StatisticsFrame:
     """Return how the answers of two experiments differ, on the rows that both asked about.
 
     Parameters
@@ -118,20 +120,25 @@ def compare_runs(before: str | Results, after: str | Results, **options: Any) ->
     before, after : str or Results
         Names of experiments in the ledger, or their results. Rows are paired by ``prompt_id``: the input's own ids, or
         hashes of its rows.
+    arms : mapping, optional
+        Which arms to compare: labels of ``before`` to those of ``after``. By default those of the same label; or else
+        the only one of a run with each of the other; or else those of the same model, where one of the runs has it
+        once.
     **options
         As for :func:`ipyllm.statistics.paired`, without ``baseline``.
 
     Returns
     -------
     StatisticsFrame
-        As of :func:`~ipyllm.statistics.paired`: ``after`` minus ``before``. Where both have several arms, those of the
-        same label are compared, each a row, and all intervals hold together. Its ``notes`` say what else changed: the
-        rows and their data, prompts, system prompts, parameters, models, addresses, tools and schemas.
+        As of :func:`~ipyllm.statistics.paired`: ``after`` minus ``before``. Each pair of arms is a row for each metric,
+        and all intervals hold together. Its ``notes`` say which arms were not compared, and what else changed: the rows
+        and their data, prompts, system prompts, parameters, models, addresses, tools and schemas.
 
     Raises
     ------
     LLMError
-        ``not_found``: there is no such experiment. ``bad_request``: they share no rows or no arms.
+        ``not_found``: there is no such experiment. ``bad_request``: they share no rows, or
+        it is not clear which arms to compare.
     """
     import pandas as pd
 
@@ -148,7 +155,7 @@ def compare_runs(before: str | Results, after: str | Results, **options: Any) ->
             f"{first.name!r} and {second.name!r} have no row in common: they are paired by prompt_id, the input's own "
             "or a hash of the row. Give both inputs a column prompt_id."
         )
-    pairs = _arms_to_compare(first, second)
+    pairs = arms_to_compare((first.name, first.grid.arms), (second.name, second.grid.arms), arms)
     level = 1 - (1 - options.pop("level", 0.95)) / len(pairs)  # Bonferroni's, over the arms
     tables = []
     for one, other in pairs:
@@ -162,7 +169,11 @@ def compare_runs(before: str | Results, after: str | Results, **options: Any) ->
     table = pd.concat([pd.DataFrame(each) for each in tables])
     table["p_adjusted"] = (table["p_adjusted"] * len(pairs)).clip(upper=1)
     runs = ComparedRun(first.name, first.grid, old), ComparedRun(second.name, second.grid, new)
-    notes = [*run_changes(*runs, pairs), *dict.fromkeys(note for each in tables for note in each.notes)]
+    notes = [
+        *unpaired(runs, pairs),
+        *run_changes(*runs, pairs),
+        *dict.fromkeys(note for each in tables for note in each.notes),
+    ]
     return StatisticsFrame.of(table, " ".join(each.conclusion for each in tables), notes)
 
 
@@ -171,16 +182,3 @@ def _results(run: str | Results) -> Results:
     from ipyllm.experiment.results import Results
 
     return run if isinstance(run, Results) else open_results(run)
-
-
-def _arms_to_compare(first: Results, second: Results) -> list[tuple[str, str]]:
-    """Return the pairs of arms: of the same label, or the only ones."""
-    if len(first.arms) == len(second.arms) == 1:
-        return [(first.arms[0], second.arms[0])]
-    shared = [arm for arm in first.arms if arm in set(second.arms)]
-    if not shared:
-        raise bad_request(
-            f"{first.name!r} and {second.name!r} have no arm in common: {join_names(first.arms, limit=_MAX_NAMES)}; "
-            f"{join_names(second.arms, limit=_MAX_NAMES)}."
-        )
-    return [(arm, arm) for arm in shared]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
-from pydantic import Field, InstanceOf, JsonValue, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, InstanceOf, JsonValue, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
 
 __all__ = ["checked_document"]
@@ -13,8 +14,18 @@ __all__ = ["checked_document"]
 _Text = InstanceOf[str]  # which may hold lone surrogates
 _Name = Annotated[str, Field(min_length=1)]
 _Label = str | int | float | bool | None
+_NOTE_CHARS = 100_000
+"""More than a note may have: what keeps a file from being one long note."""
 _Score = float | bool | str | None
 _Prompt = tuple[_Text, _Text, int, int, list[int], _Text, _Text | None]
+
+
+def _is_time(text: str) -> str:
+    datetime.fromisoformat(text).astimezone()
+    return text
+
+
+_Time = Annotated[str, AfterValidator(_is_time)]
 
 
 class _Arm(TypedDict):
@@ -44,10 +55,30 @@ class _Scores(TypedDict):
     by_call: dict[str, dict[str, dict[str, _Score]]]
 
 
+class _Vote(TypedDict):
+    vote_id: _Name
+    cast_at: _Time
+    origin: _Name
+    comparison: _Name
+    prompt: _Text | None
+    arms: dict[str, str | None]
+    outcome: _Name
+    blind: bool
+    tags: dict[str, JsonValue]
+
+
+class _Note(TypedDict):
+    prompt_id: _Name
+    note: Annotated[_Text, Field(max_length=_NOTE_CHARS)]
+    written_at: _Time
+
+
 class _Document(TypedDict):
     name: _Name
     grid: _Grid
     scores: _Scores | None
+    votes: NotRequired[list[_Vote]]
+    notes: NotRequired[list[_Note]]
 
 
 def checked_document(record: Any) -> dict[str, Any]:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.page import Page
 
-__all__ = ["Conditions", "ConversationQuery", "ExperimentQuery", "NoteQuery", "Query", "VoteQuery", "merge"]
+__all__ = [
+    "Conditions",
+    "ConversationQuery",
+    "ExperimentQuery",
+    "NoteQuery",
+    "Query",
+    "VoteQuery",
+    "merge",
+    "merge_by_tag",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +220,23 @@ class ExperimentQuery(Conditions):
     _accepted_values: ClassVar[Mapping[str, str]] = {"name": "names"}
 
     names: tuple[str, ...] = ()
+
+
+def merge_by_tag(
+    stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], experiment: str, tag: str, columns: Sequence[str]
+) -> Sequence[tuple[Any, ...]]:
+    """Do what :func:`merge` does with rows of an id, one tag and ``columns``; those in memory come last."""
+    if not in_memory:
+        return stored
+    rows = {row[0]: row for row in stored}
+    for newer in in_memory:
+        before = rows.pop(newer["call_id"], None)
+        if before is not None or newer.get("experiment") == experiment:
+            row = dict(zip(("call_id", tag, *columns), before or (), strict=False))
+            row |= {tag: (newer["tags"] or {}).get(tag)} if "tags" in newer else {}
+            row |= {name: value for name, value in newer.items() if name in columns}
+            rows[newer["call_id"]] = (newer["call_id"], row.get(tag), *(row.get(name) for name in columns))
+    return list(rows.values())
 
 
 def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Conditions) -> Sequence[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from ipyllm.ledger.dead_processes import dead_holders, dead_participants
 from ipyllm.ledger.paging import divide
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
 from ipyllm.ledger.sqlite_file import error_text
-from ipyllm.ledger.stored_values import fetch
+from ipyllm.ledger.stored_values import fetch, fetch_whole
 from ipyllm.ledger.tables import (
     participants,
     reservations,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.budget_state import BudgetState
     from ipyllm.ledger.claim_state import ClaimRequest, ClaimState
-    from ipyllm.ledger.columns import Row, Table
+    from ipyllm.ledger.columns import Kind, Row, Table
     from ipyllm.ledger.query import Conditions
 
 __all__ = ["Store"]
@@ -139,6 +139,54 @@ class Store(Database):
                 ]
             columns = {name: query.table.columns[name] for name in query.columns}
             return arrow_read.read_columns(self._file.path, selects, columns)
+
+    def read_by_tag(
+        self, experiment: str, tag: str, columns: Sequence[str], without_status: str | None
+    ) -> list[tuple[Any, ...]] | None:
+        """Return calls with one of their tags, as :meth:`Ledger.read_by_tag` does; None if a value is damaged.
+
+        Raises as :meth:`write` does.
+        """
+        stored = tables[CALLS.name].c
+        kinds: list[Kind] = ["text", "text", *(CALLS.columns[name] for name in columns)]
+        is_asked_for = [] if without_status is None else [stored.status.is_distinct_from(without_status)]
+        statement = (
+            sa.select(stored.call_id, stored.tags[tag].as_string(), *(stored[name] for name in columns))
+            .where(stored.experiment == experiment, *is_asked_for)
+            .order_by(stored.started_at.asc().nulls_first(), stored.call_id)
+        )
+        return self._read_whole(statement, kinds)
+
+    def tags_of_answers(self, experiment: str, tag: str, columns: Sequence[str]) -> list[tuple[Any, ...]] | None:
+        """Return answers by columns, as :meth:`Ledger.tags_of_answers` does; None if a value is damaged.
+
+        Raises as :meth:`write` does.
+        """
+        stored = tables[CALLS.name].c
+        groups = [*(stored[name] for name in columns), stored.address.is_not(None)]
+        kinds: list[Kind] = [*(CALLS.columns[name] for name in columns), "bool", "text"]
+        statement = (
+            sa.select(*groups, sa.func.aggregate_strings(stored.tags[tag].as_string(), ","))
+            .where(
+                stored.experiment == experiment,
+                stored.status == "ok",
+                stored.step.is_(None),
+                stored.warmup.is_distinct_from(True),
+            )
+            .group_by(*groups)
+            .order_by(sa.func.max(stored.started_at))
+        )
+        return self._read_whole(statement, kinds)
+
+    def _read_whole(self, statement: sa.Select[Any], kinds: Sequence[Kind]) -> list[tuple[Any, ...]] | None:
+        with (
+            self._detecting_replacement(),
+            self._connected() as connection,
+            hold(self._lock) if self._in_memory else nullcontext(),
+            limited_waits(connection),
+        ):
+            self._mark_interrupted(connection)
+            return fetch_whole(connection, statement, kinds)
 
     def pages(self, query: Conditions) -> Sequence[Conditions] | None:
         """Return ``query`` for each page of its rows, as :func:`ipyllm.ledger.paging.divide` does."""

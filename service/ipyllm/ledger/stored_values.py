@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["fetch", "read_value"]
+__all__ = ["fetch", "fetch_whole", "read_value"]
 
 _PYTHON_TYPES: Mapping[Kind, frozenset[type]] = {
     "text": frozenset({str, type(None)}),
@@ -43,14 +43,23 @@ def fetch(
     ``kinds`` are those of its columns. ``without_json`` returns at least the same rows and does not look into JSON,
     which SQLite cannot do where it is damaged; it is executed instead if anything is damaged.
     """
+    rows = fetch_whole(connection, statement, kinds)
+    if rows is not None:
+        return rows, []
+    return _fetch_each(connection, statement if without_json is None else without_json, kinds)
+
+
+def fetch_whole(
+    connection: sa.Connection, statement: sa.Select[Any], kinds: Sequence[Kind]
+) -> list[tuple[Any, ...]] | None:
+    """Return the rows of a statement; None if a value of them, in columns of these kinds, is damaged."""
     try:
         rows = [tuple(row) for row in connection.execute(statement)]
-        if connection.dialect.name != "sqlite" or _have_kinds(rows, kinds):
-            return rows, []
     except Exception as exc:
         if connection.dialect.name != "sqlite" or not cannot_be_decoded(exc):
             raise
-    return _fetch_each(connection, statement if without_json is None else without_json, kinds)
+        return None
+    return rows if connection.dialect.name != "sqlite" or _have_kinds(rows, kinds) else None
 
 
 def _fetch_each(

@@ -36,6 +36,9 @@ def test_a_vote_lands_in_the_ledger_beside_the_calls_and_a_later_one_takes_its_p
     assert set(vote["arms"].values()) == set(usage(tags={"comparison": done.id})["call_id"])
     assert done.to_dataframe()["preferred"].tolist() == [False, True]
     assert "✓ preferred" in done._repr_html_()
+    assert done.vote(None) is None
+    assert votes(comparison=done.id).empty
+    assert "✓ preferred" not in done._repr_html_()
 
 
 def test_a_vote_for_nobody_names_the_arms_there_are():

@@ -97,6 +97,29 @@ def test_values_of_other_types_are_refused(saved):
         assert refusal(changed(saved, experiment=with_value(document, place, value))), place
 
 
+_VOTE = {
+    "vote_id": "v", "cast_at": "2026-01-02T03:04:05+00:00", "origin": "api", "comparison": "c", "prompt": "so",
+    "arms": {"a": None, "b": None}, "outcome": "a", "blind": False, "tags": {},
+}  # fmt: skip
+_NOTE = {"prompt_id": "p", "note": "Good.", "written_at": "2026-01-02T03:04:05+00:00"}
+
+
+def test_votes_and_notes_of_other_types_are_refused(saved):
+    document = document_of(saved)
+    whole = changed(saved, experiment=json.dumps(document | {"votes": [_VOTE], "notes": [_NOTE]}))
+    assert Experiment.load(whole).notes["note"].tolist() == ["Good."]
+    wrong = {"votes": _VOTE, "notes": _NOTE}
+    for part, name, value in (
+        *(
+            ("votes", name, value)
+            for name, value in (("arms", []), ("cast_at", "soon"), ("outcome", 7), ("blind", "?"))
+        ),
+        *(("notes", name, value) for name, value in (("note", 7), ("note", "x" * 100_001), ("written_at", ""))),
+    ):
+        changed_document = document | {part: [wrong[part] | {name: value}]}
+        assert refusal(changed(saved, experiment=json.dumps(changed_document))), (part, name)
+
+
 def test_what_is_no_json_or_no_table_is_refused(saved):
     for text in ("[" * 200_000, "", "\0", "NaN", '{"format": "ipyllm-experiment", "version": "9"}'):
         assert "is not an experiment" in refusal(changed(saved, experiment=text))

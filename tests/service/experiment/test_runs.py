@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import zipfile
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from ipyllm import Experiment, LLMError, compare_runs, experiments
+from ipyllm import Experiment, LLMError, cast_vote, compare_runs, experiments, votes
+from ipyllm.experiment.arms_of_runs import arms_to_compare
 from ipyllm.scorers import exact
 from tests.fakes import answer, status
 
@@ -209,6 +211,62 @@ def test_a_saved_experiment_is_read_by_us_and_by_others_on_another_machine(model
     table = pd.read_parquet(tmp_path / "calls.parquet")
     assert table["score_exact"].tolist() == results.calls["score_exact"].tolist()
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_votes_and_notes_are_handed_over_too(model, tmp_path):
+    results = asked_about([model("a"), model("b")], "kept")
+    matrix = results.matrix()
+    judgements = results.judgements(matrix)
+    judgements.vote(matrix.rows[0], "b")
+    judgements.vote(matrix.rows[1], "tie")
+    judgements.note(matrix.rows[0], "Sings better.")
+    cast_vote({"x": None, "y": None}, "x", prompt="another's")
+    loaded = Experiment.load(results.save(tmp_path / "run.zip"))
+    assert str(loaded.ranking()) == str(results.ranking())
+    pd.testing.assert_frame_equal(loaded.notes, results.notes)
+    shown = loaded.matrix()
+    assert [loaded.judgements(shown).vote_on(row) for row in shown.rows[:2]] == ["b", "tie"]
+    assert len(votes(kernel=None, ledger=loaded._ledger)) == 2
+    again = Experiment.load(loaded.save(tmp_path / "again.zip"))
+    assert str(again.ranking()) == str(results.ranking())
+
+
+def test_two_templates_are_compared_with_one(model):
+    asked_about(model("a"), "monday")
+    rows = {"v1": "{{ text }}", "v2": "Say {{ text }}"}
+    Experiment(TABLE, rows, models=model("a"), scorers=[exact("gold")], name="today", warmup=0).run(progress=False)
+    table = compare_runs("monday", "today", metrics="exact")
+    assert list(table.index) == [("score_exact", "a · v1 · today"), ("score_exact", "a · v2 · today")]
+    assert set(table["baseline"]) == {"a · monday"}
+    chosen = compare_runs("monday", "today", arms={"a": "a · v2"}, metrics="exact")
+    assert list(chosen.index) == [("score_exact", "today")]
+    assert chosen.notes[0] == "1 arm of 'today' is not compared: a · v1."
+    with pytest.raises(LLMError, match=r"'today' has no arm 'a · v3'. Did you mean"):
+        compare_runs("monday", "today", arms={"a": "a · v3"})
+
+
+ARM = {"a": "m", "b": "n", "a · v1": "m", "a · v2": "m", "b · v1": "n", "b · v2": "n", "c": "o", "d": "p"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "pairs"),
+    [
+        (["a", "b"], ["b", "c"], [("b", "b")]),
+        (["a"], ["b"], [("a", "b")]),
+        (["a · v1", "a · v2"], ["a"], [("a · v1", "a"), ("a · v2", "a")]),
+        (["a", "b"], ["a · v1", "b · v1"], [("a", "a · v1"), ("b", "b · v1")]),
+        (["a", "b"], ["a · v1", "a · v2", "c"], [("a", "a · v1"), ("a", "a · v2")]),
+        (["a", "b"], ["c", "d"], None),
+        (["a · v1", "a · v2"], ["b", "c"], None),
+    ],
+)
+def test_arms_are_paired_where_it_is_clear_which(before, after, pairs):
+    runs = [(name, [SimpleNamespace(label=x, model=ARM[x]) for x in of]) for name, of in (("m", before), ("t", after))]
+    if pairs is None:
+        with pytest.raises(LLMError, match=r"is not clear: .*arms=\{'"):
+            arms_to_compare(*runs)
+    else:
+        assert arms_to_compare(*runs) == pairs
 
 
 def test_files_that_are_no_saved_experiment_are_refused(model, tmp_path):

@@ -52,3 +52,12 @@ def test_answers_of_the_workers_of_a_killed_kernel_are_there(python, server, pri
         for worker in workers:
             worker.kill()
     check_account(server, 600, most_twice=2 * 8)
+
+
+def test_kernels_share_the_requests_per_minute(python, server, priced, on_postgresql):
+    server.on(lambda request: answer(request.prompt))
+    for kernel in start(python, server, 150, kernels=2, concurrency=32, rate=600):
+        finish(kernel, 150)
+    at = sorted(request.arrived_ns for request in server.requests)
+    # Two bursts of a tenth of a minute's, before the first has learned of the second; then ten a second together.
+    assert (at[-1] - at[0]) / 1e9 >= (150 - 2 * 60) / 10

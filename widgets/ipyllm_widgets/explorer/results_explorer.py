@@ -97,7 +97,7 @@ class ResultsExplorer(CommandWidget):
         if "judgements" in state or (drop_defaults and key is None):
             state["judgements"] = {
                 str(index): judged
-                for index, row in enumerate(self._rows)
+                for index, row in enumerate(() if self._judged.are_none else self._rows)
                 if any((judged := self._judgement(row)).values())
             }
         return state

@@ -7,6 +7,7 @@ const WIDE_EM = 6.6; // height of a row; its lines are cut to fit
 const NARROW_EM = 3.4; // of the prompt in a narrow view, where the arms stand below one another
 const NARROW_ARM_EM = 2.9;
 const MARGIN_ROWS = 6; // above and below what is in sight
+const FILL_AFTER_MS = 60; // the rows in sight are painted before those of the margin are made
 const SCORE = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 let grids = 0;
 
@@ -49,6 +50,9 @@ export class Rows {
     this.at = 0; // place of the active row among those that are shown
     this.id = `ipyllm-rows-${++grids}-${Math.random().toString(36).slice(2, 8)}`;
     this.narrow = false;
+    this.height = 0; // of a row, in pixels; 0: not measured
+    this.filling = 0;
+    this.headed = ""; // what the header shows
     /** @type {Map<number, any>} */
     this.elements = new Map(); // by place
     const { arms } = table.data;
@@ -62,13 +66,18 @@ export class Rows {
   }
 
   get rowHeight() {
-    const em = parseFloat(getComputedStyle(this.element).fontSize) || 14;
-    return Math.round(em * (this.narrow ? NARROW_EM + NARROW_ARM_EM * this.table.data.cells.length : WIDE_EM));
+    if (!this.height) {
+      const em = parseFloat(getComputedStyle(this.element).fontSize) || 14;
+      this.height = Math.round(em * (this.narrow ? NARROW_EM + NARROW_ARM_EM * this.table.data.cells.length : WIDE_EM));
+    }
+    return this.height;
   }
 
   resize() {
-    const narrow = this.element.clientWidth < 620;
-    if (narrow !== this.narrow) {
+    const narrow = this.element.clientWidth < 620, before = this.height;
+    this.height = 0;
+    if (narrow !== this.narrow || (before && before !== this.rowHeight)) {
+      this.height = 0;
       this.narrow = narrow;
       this.element.classList.toggle("narrow", narrow);
       this.redraw();
@@ -86,12 +95,17 @@ export class Rows {
     this.shown = shown;
     this.at = Math.max(0, shown.indexOf(before));
     this.element.setAttribute("aria-rowcount", String(shown.length + 1));
-    this.redraw();
-    this.reveal();
+    this.clear();
+    this.reveal(0);
+    clearTimeout(this.filling);
+    this.filling = setTimeout(() => this.draw(), FILL_AFTER_MS);
   }
 
   /** Show the names of the arms, with what the table is sorted by. @param {string} sort @param {boolean} descending @param {[number, number]} pair */
   drawHeader(sort, descending, pair) {
+    const headed = `${sort} ${descending} ${pair}`;
+    if (headed === this.headed) return;
+    this.headed = headed;
     const { arms, scorers } = this.table.data;
     /** @param {string} key @param {boolean} sorted @param {Node[]} children */
     const head = (key, sorted, ...children) => h("div", { role: "columnheader", ...(sorted ? { "aria-sort": descending ? "descending" : "ascending" } : {}) },
@@ -120,17 +134,22 @@ export class Rows {
     return Math.max(1, Math.floor((this.element.clientHeight - this.header.offsetHeight) / this.rowHeight));
   }
 
-  /** Scroll until the active row is in sight, and draw. */
-  reveal() {
+  /** Scroll until the active row is in sight, and draw, with some rows above and below. @param {number} [margin] */
+  reveal(margin = MARGIN_ROWS) {
+    this.space.style.height = `${this.shown.length * this.rowHeight}px`;
     const height = this.rowHeight, top = this.at * height, sight = this.element.clientHeight - this.header.offsetHeight;
     if (top < this.element.scrollTop) this.element.scrollTop = top;
     else if (sight > 0 && top + height > this.element.scrollTop + sight) this.element.scrollTop = top + height - sight;
-    this.draw();
+    this.draw(margin);
+  }
+
+  clear() {
+    for (const element of this.elements.values()) element.remove();
+    this.elements.clear();
   }
 
   redraw() {
-    for (const element of this.elements.values()) element.remove();
-    this.elements.clear();
+    this.clear();
     this.draw();
   }
 
@@ -144,11 +163,12 @@ export class Rows {
     this.draw();
   }
 
-  draw() {
+  /** @param {number} [margin] rows above and below those in sight */
+  draw(margin = MARGIN_ROWS) {
     const height = this.rowHeight;
     this.space.style.height = `${this.shown.length * height}px`;
-    const first = Math.max(0, Math.floor(this.element.scrollTop / height) - MARGIN_ROWS);
-    const last = Math.min(this.shown.length, Math.ceil((this.element.scrollTop + (this.element.clientHeight || 600)) / height) + MARGIN_ROWS);
+    const first = Math.max(0, Math.floor(this.element.scrollTop / height) - margin);
+    const last = Math.min(this.shown.length, Math.ceil((this.element.scrollTop + (this.element.clientHeight || 600)) / height) + margin);
     for (const [place, element] of this.elements) {
       if ((place >= first && place < last) || place === this.at) continue;
       element.remove();
@@ -213,6 +233,7 @@ export class Rows {
   }
 
   close() {
+    clearTimeout(this.filling);
     this.observer.disconnect();
   }
 }
