@@ -17,6 +17,7 @@ _ALL = (
     "first_token",
     "in_flight",
     "limits",
+    "chat_server",
     "ledger",
     "compare",
     "widget",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
+    from ipyllm_server.answer_shapes import Answer
 
 __all__ = ["answer_json"]
 
-_USAGE: Final = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "source")
-_TIMING: Final = ("queue_s", "ttft_s", "ttfo_s", "total_s", "output_tps")
 
-
-def answer_json(response: ChatResponse, conversation: str | None = None) -> dict[str, Any]:
+def answer_json(response: ChatResponse, conversation: str | None = None, note: str | None = None) -> Answer:
     """Return a response as the server sends it. Unknown values are null.
 
     Examples
@@ -33,8 +31,21 @@ def answer_json(response: ChatResponse, conversation: str | None = None) -> dict
         "status": response.status,
         "finish_reason": response.finish_reason,
         "refused": response.refused,
-        "usage": {name: usage.get(name) for name in _USAGE},
-        "timing": {name: timing.get(name) for name in _TIMING},
+        "usage": {
+            "input_tokens": usage["input_tokens"],
+            "output_tokens": usage["output_tokens"],
+            "cached_tokens": usage["cached_tokens"],
+            "reasoning_tokens": usage["reasoning_tokens"],
+            "source": usage["source"],
+        },
+        "timing": {
+            "queue_s": timing["queue_s"],
+            "ttft_s": timing["ttft_s"],
+            "ttfo_s": timing["ttfo_s"],
+            "total_s": timing["total_s"],
+            "output_tps": timing["output_tps"],
+        },
         "cost_usd": response.cost_usd,
         "cache_hit": response.cache_hit,
+        "note": note,
     }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Float, Int, List, Unicode
+from traitlets import Bool, Float, Int, List, Unicode
 
 from ipyllm_server.base_handler import UnknownRoute
 from ipyllm_server.chat_handler import ChatHandler
 from ipyllm_server.conversation_handlers import ConversationHandler, ConversationsHandler
-from ipyllm_server.info_handlers import HealthHandler, ModelsHandler
+from ipyllm_server.info_handlers import HealthHandler, ModelsHandler, OpenApiHandler
 from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler
+from ipyllm_server.page_handlers import PageFileHandler, PageHandler
 from ipyllm_server.running_calls import RunningCalls
 from ipyllm_server.sessions import ChatSessions
 from ipyllm_server.shared_state import STATE, SharedState
@@ -19,6 +21,7 @@ from ipyllm_server.socket_handler import ChatSocket
 from ipyllm_server.usage_handler import UsageHandler
 from ipyllm_server.user_conversations import UserConversations
 from ipyllm_server.user_limits import Limits, UserLimits
+from ipyllm_server.warm_up import warm_up
 
 __all__ = ["ChatServer"]
 
@@ -31,7 +34,7 @@ class ChatServer(ExtensionApp):
     """
 
     name = "ipyllm_server"
-    extension_url = "/ipyllm/api/health"
+    extension_url = "/ipyllm/"
     load_other_extensions = True
 
     models = List(
@@ -51,6 +54,10 @@ class ChatServer(ExtensionApp):
         10.0, min=0, help="Seconds that calls may go on when the server is stopped, before they are cancelled."
     ).tag(config=True)
 
+    warm_up = Bool(
+        default_value=False, help="Whether the server prepares the first call when it starts; one that runs alone does."
+    ).tag(config=True)
+
     def initialize_settings(self) -> None:
         """Create what all handlers share."""
         # Jupyter goes on with the defaults where an option is wrong: a limit would not hold. This raises, so that there
@@ -65,6 +72,8 @@ class ChatServer(ExtensionApp):
         sessions = ChatSessions(self.calls, conversations, resume_s=self.resume_s, per_user=2 * self.sockets_per_user)
         models, max_body_bytes = tuple(self.models), self.max_body_bytes
         self.settings[STATE] = SharedState(self.calls, conversations, sessions, limits, models, max_body_bytes)
+        if self.warm_up:
+            self.serverapp.io_loop.add_callback(asyncio.to_thread, warm_up, models[0] if models else None)
 
     async def stop_extension(self) -> None:
         """Let calls end, or cancel them, before the server stops."""
@@ -80,9 +89,12 @@ class ChatServer(ExtensionApp):
             (r"/ipyllm/api/conversations", ConversationsHandler),
             (r"/ipyllm/api/conversations/([^/]+)", ConversationHandler),
             (r"/ipyllm/api/usage", UsageHandler),
+            (r"/ipyllm/api/openapi\.json", OpenApiHandler),
             (r"/ipyllm/v1/models(?:/(.+))?", OpenAIModelsHandler),
             (r"/ipyllm/v1/chat/completions", CompletionsHandler),
             (r"/ipyllm/ws", ChatSocket),
+            (r"/ipyllm/", PageHandler),
+            (r"/ipyllm/static/(.+)", PageFileHandler),
             (r"/ipyllm/.*", UnknownRoute),
         ]
 

@@ -21,9 +21,11 @@ from ipyllm_server.shared_state import STATE
 if TYPE_CHECKING:
     from ipyllm_server.shared_state import SharedState
 
-__all__ = ["ApiHandler", "UnknownRoute", "for_users"]
+__all__ = ["CODES", "ApiHandler", "UnknownRoute", "for_users"]
 
-_CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+"""Words for programs, by the status of an error."""
+
 _OWN_FAILURE: Final = 500
 _logger = logging.getLogger("ipyllm.server")
 
@@ -107,7 +109,7 @@ class ApiHandler(ExtensionHandlerMixin, APIHandler):
             message, code = str(error), error.code
         else:
             said = error.log_message if isinstance(error, web.HTTPError) and status_code < _OWN_FAILURE else None
-            message, code = said or self._reason, _CODES.get(status_code, "error")
+            message, code = said or self._reason, CODES.get(status_code, "error")
         self.finish(json.dumps(error_body(self.get_status(), message, code)))
 
     def on_finish(self) -> None:

@@ -11,6 +11,22 @@ __all__ = ["AskMessage", "ChatBody", "CompletionBody", "ModelParameters"]
 _NAME_CHARS: Final = 200
 _TAGS: Final = 16
 
+_QUESTION: Final[dict[str, Any]] = {
+    "oneOf": [
+        {"required": [name], "properties": {name: {"type": kind}}}
+        for name, kind in {"message": "string", "messages": "array"}.items()
+    ],
+    "dependentSchemas": {
+        "conversation": {
+            "anyOf": [
+                {"properties": {"conversation": {"type": "null"}}},
+                {"required": ["message"], "properties": {"message": {"type": "string"}}},
+            ]
+        }
+    },
+}
+"""What `ChatBody` checks of several fields, as a schema."""
+
 Name = Annotated[str, Field(min_length=1, max_length=_NAME_CHARS)]
 
 
@@ -66,6 +82,8 @@ class ChatBody(ModelParameters):
     max_cost_usd : float or None
         Refuse the call if it may cost more.
     """
+
+    model_config = ConfigDict(json_schema_extra=_QUESTION)
 
     model: Name | None = None
     message: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tornado.iostream import StreamClosedError
 
@@ -14,10 +14,12 @@ from ipyllm_server.json_body import read_body
 from ipyllm_server.refusals import error_body, refusal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from ipyllm.response import ChatResponse
     from ipyllm_server.answer_reader import Piece
+    from ipyllm_server.answer_shapes import TextEvent, ToolCallEvent
     from ipyllm_server.running_calls import RunningCall
     from ipyllm_server.user_conversations import Conversation
 
@@ -28,9 +30,18 @@ class AskingHandler(ApiHandler):
     """A route that asks a model. A client that disconnects cancels its call."""
 
     _running: RunningCall | None = None
+    _is_gone = False
+
+    async def ask(self, model: str | None, prompt: str | Sequence[Mapping[str, Any]], **options: Any) -> RunningCall:
+        """Start the call of this request, unless the client has gone; parameters as :meth:`RunningCalls.start` has."""
+        self._running = await self.state.calls.start(
+            self.user, model, prompt, is_wanted=lambda: not self._is_gone, **options
+        )
+        return self._running
 
     def on_connection_close(self) -> None:
         """Cancel the call."""
+        self._is_gone = True
         if self._running is not None:
             self._running.close()
 
@@ -58,8 +69,7 @@ class ChatHandler(AskingHandler):
     async def _answer(self, body: ChatBody, conversation: Conversation | None) -> None:
         if conversation is not None and body.system is not None:
             conversation.history.set_system(body.system)
-        self._running = running = await self.state.calls.start(
-            self.user,
+        running = await self.ask(
             body.model,
             body.prompt,
             history=None if conversation is None else conversation.history,
@@ -80,7 +90,7 @@ class ChatHandler(AskingHandler):
         else:
             response = await running.response()
             keep(response)
-            self.send({**answer_json(response, body.conversation), "note": running.note})
+            self.send(answer_json(response, body.conversation, running.note))
 
     async def _stream(
         self, running: RunningCall, conversation: str | None, keep: Callable[[ChatResponse], None]
@@ -97,7 +107,7 @@ class ChatHandler(AskingHandler):
                     raise refusal
                 if refusal is not None:
                     await stream.send({"type": "error", **error_body(refusal.status, str(refusal), refusal.code)})
-                await stream.send({"type": "done", **answer_json(piece.response, conversation), "note": running.note})
+                await stream.send({"type": "done", **answer_json(piece.response, conversation, running.note)})
             stream.end()
         except StreamClosedError:
             running.close()
@@ -105,9 +115,10 @@ class ChatHandler(AskingHandler):
             stream.close()
 
 
-def piece_json(piece: Piece) -> dict[str, Any]:
+def piece_json(piece: Piece) -> TextEvent | ToolCallEvent:
     """Return a piece of an answer as the server sends it."""
     if piece.tool_call is None:
+        assert piece.kind in {"text", "reasoning"}
         return {"type": piece.kind, "text": piece.text}
     call = piece.tool_call
     return {"type": "tool_call", "index": call.index, "id": call.id, "name": call.name, "arguments": call.arguments}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ipyllm.rendering.footer import footer_text
 from ipyllm_server.answer_json import answer_json
 from ipyllm_server.growing_text import GrowingText
 from ipyllm_server.refusals import Refusal, error_body, refusal_of
@@ -75,7 +76,7 @@ class ChatSession:
         self.client: Client | None = None
         self._calls = calls
         self._is_named = is_named
-        self._is_starting = False
+        self._is_starting = self._is_stopped = self._is_closed = False
         self._answers: list[Answer] = []
         self._running: RunningCall | None = None
         self._task: asyncio.Task[None] | None = None
@@ -105,7 +106,7 @@ class ChatSession:
             raise Refusal(409, "The question before is still being answered. Wait, or send stop.", "busy")
         question = [{"role": "user", "content": message.message}]
         self.conversation.begin()
-        self._is_starting = True
+        self._is_starting, self._is_stopped = True, False
         try:
             if message.system is not None:
                 self.conversation.history.set_system(message.system)
@@ -115,6 +116,7 @@ class ChatSession:
                 message.message,
                 history=self.conversation.history,
                 conversation=self.conversation.name if self._is_named else None,
+                is_wanted=lambda: not self._is_closed,
                 **message.params(),
             )
         except BaseException:
@@ -128,15 +130,18 @@ class ChatSession:
         self._running = running
         self._task = asyncio.create_task(self._read(running, answer, question))
         self._tell()
+        if self._is_stopped:
+            self.stop()
 
     def stop(self) -> None:
         """Cancel the call; the answer ends as far as it came."""
+        self._is_stopped = True  # a call that is about to start, too
         if self._running is not None:
             self._running.call.cancel()
 
     def close(self) -> None:
         """End the session."""
-        self.client = None
+        self.client, self._is_closed = None, True
         if self._running is not None:
             self._running.close()
 
@@ -169,14 +174,16 @@ class ChatSession:
                         self._tell()
                     continue
                 refusal = refusal_of(piece.response)
-                done = answer_json(piece.response, self.conversation.name if self._is_named else None)
+                name = self.conversation.name if self._is_named else None
                 if refusal is not None and piece.response.status != "cancelled":
                     error = error_body(refusal.status, str(refusal), refusal.code)
                     answer.end.append({"type": "error", "answer": answer.number, **error})
                 self.conversation.add(question, piece.response)
                 if self._is_named:
                     self.conversation.save()
-                answer.end.append({"type": "done", "answer": answer.number, **done, "note": running.note})
+                done = answer_json(piece.response, name, running.note)
+                summary = footer_text(piece.response, error_shown=True)
+                answer.end.append({"type": "done", "answer": answer.number, **done, "summary": summary})
         finally:
             running.close()
             self.conversation.end()

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from ipyllm.logprobs import TokenChoice, TokenLogprob
     from ipyllm.response import ChatResponse, ToolCall, Usage
     from ipyllm_server.answer_reader import Piece
+    from ipyllm_server.answer_shapes import (
+        ChunkChoice,
+        Completion,
+        CompletionChoice,
+        CompletionChunk,
+        CompletionMessage,
+        CompletionUsage,
+        Logprobs,
+    )
 
 __all__ = ["CompletionShape"]
 
@@ -33,59 +42,70 @@ class CompletionShape:
     id: str = field(default_factory=lambda: f"chatcmpl-{token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def role_chunk(self) -> dict[str, Any]:
+    def role_chunk(self) -> CompletionChunk:
         """Return the chunk before the first piece."""
         return self._chunk({"role": "assistant", "content": ""})
 
-    def chunk(self, piece: Piece) -> dict[str, Any]:
+    def chunk(self, piece: Piece) -> CompletionChunk:
         """Return the chunk with a piece of the answer."""
         if piece.tool_call is not None:
             return self._chunk({"tool_calls": [_tool_delta(piece.tool_call)]})
         name = "content" if piece.kind == "text" else "reasoning_content"
         return self._chunk({name: piece.text}, logprobs=_logprobs(piece.logprobs))
 
-    def last_chunk(self, response: ChatResponse) -> dict[str, Any]:
+    def last_chunk(self, response: ChatResponse) -> CompletionChunk:
         """Return the chunk that says how the answer ended."""
         return self._chunk({}, _finish_reason(response))
 
-    def usage_chunk(self, response: ChatResponse) -> dict[str, Any]:
+    def usage_chunk(self, response: ChatResponse) -> CompletionChunk:
         """Return the chunk with the usage, which has no choices."""
         return {**self._chunk({}), "choices": [], "usage": _usage(response.usage)}
 
-    def completion(self, response: ChatResponse) -> dict[str, Any]:
+    def completion(self, response: ChatResponse) -> Completion:
         """Return the whole answer."""
-        message: dict[str, Any] = {"role": "assistant", "content": response.content, "refusal": None}
+        message: CompletionMessage = {"role": "assistant", "content": response.content, "refusal": None}
         if response.refused:
-            message |= {"content": None, "refusal": response.content}
+            message["content"], message["refusal"] = None, response.content
         if response.reasoning:
             message["reasoning_content"] = response.reasoning
         if response.tool_calls:
             message["content"] = response.content or None
             message["tool_calls"] = [_tool_call(call) for call in response.tool_calls]
-        choice = {
+        choice: CompletionChoice = {
             "index": 0,
             "message": message,
             "finish_reason": _finish_reason(response),
             "logprobs": _logprobs(response.logprobs),
         }
-        head = {"id": self.id, "object": "chat.completion", "created": self.created, "model": self.model}
-        return {**head, "choices": [choice], "usage": _usage(response.usage)}
+        return {
+            "id": self.id,
+            "object": "chat.completion",
+            "created": self.created,
+            "model": self.model,
+            "choices": [choice],
+            "usage": _usage(response.usage),
+        }
 
     def _chunk(
-        self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "delta": delta, "finish_reason": finish_reason}
+        self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: Logprobs | None = None
+    ) -> CompletionChunk:
+        choice: ChunkChoice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
         if logprobs is not None:
             choice["logprobs"] = logprobs
-        head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
-        return {**head, "choices": [choice]}
+        return {
+            "id": self.id,
+            "object": "chat.completion.chunk",
+            "created": self.created,
+            "model": self.model,
+            "choices": [choice],
+        }
 
 
 def _finish_reason(response: ChatResponse) -> str:
     return response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
 
 
-def _usage(usage: Usage) -> dict[str, Any] | None:
+def _usage(usage: Usage) -> CompletionUsage | None:
     """Return the counts of the model's server; None where it counted nothing: an estimate is no count."""
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
@@ -109,7 +129,7 @@ def _tool_delta(call: ToolCallDelta) -> dict[str, Any]:
     return {"index": call.index, **begin, "function": function}
 
 
-def _logprobs(tokens: Iterable[TokenLogprob]) -> dict[str, Any] | None:
+def _logprobs(tokens: Iterable[TokenLogprob]) -> Logprobs | None:
     content = [{**_choice(token), "top_logprobs": [_choice(each) for each in token.alternatives]} for token in tokens]
     return {"content": content, "refusal": None} if content else None
 

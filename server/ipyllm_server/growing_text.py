@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 __all__ = ["Delta", "GrowingText"]
+
+_PIECE_CHARS: Final = 1000
 
 
 class Delta(NamedTuple):
@@ -39,7 +41,13 @@ class GrowingText:
 
     def add(self, kind: Literal["text", "reasoning"], text: str) -> None:
         """Add what has arrived."""
-        if text:
+        if not text:
+            return
+        last = self._pieces[-1] if self._pieces else None
+        if last is not None and last[0] == kind and len(last[1]) < _PIECE_CHARS:  # thousands of tokens are few pieces
+            self._pieces[-1] = (kind, last[1] + text)
+            self._ends[-1] += len(text)
+        else:
             self._ends.append(self.length + len(text))
             self._pieces.append((kind, text))
 

@@ -1,4 +1,4 @@
-"""What the server says about itself: its health, and the models that it offers."""
+"""What the server says about itself: its health, the models that it offers, the description of its routes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from ipyllm import __version__
 from ipyllm.registry.available import available_models
 from ipyllm_server.base_handler import ApiHandler, for_users
+from ipyllm_server.openapi import openapi_document
 
 if TYPE_CHECKING:
+    from ipyllm_server.answer_shapes import Health, Models
     from ipyllm_server.shared_state import SharedState
 
-__all__ = ["HealthHandler", "ModelsHandler", "offered_models"]
+__all__ = ["HealthHandler", "ModelsHandler", "OpenApiHandler", "offered_models"]
 
 
 async def offered_models(state: SharedState) -> list[str]:
@@ -27,9 +29,12 @@ class HealthHandler(ApiHandler):
     def get(self) -> None:
         """Answer with the state of the server."""
         calls = self.state.calls
-        self.send(
-            {"status": "closing" if calls.is_closing else "ok", "version": __version__, "running_calls": len(calls)}
-        )
+        health: Health = {
+            "status": "closing" if calls.is_closing else "ok",
+            "version": __version__,
+            "running_calls": len(calls),
+        }
+        self.send(health)
 
 
 class ModelsHandler(ApiHandler):
@@ -39,4 +44,14 @@ class ModelsHandler(ApiHandler):
     async def get(self) -> None:
         """Answer with the names of the models."""
         names = await offered_models(self.state)
-        self.send({"default": names[0] if names else None, "models": names})
+        models: Models = {"default": names[0] if names else None, "models": names}
+        self.send(models)
+
+
+class OpenApiHandler(ApiHandler):
+    """``GET /ipyllm/api/openapi.json``."""
+
+    @for_users
+    def get(self) -> None:
+        """Answer with the description of all routes."""
+        self.send(openapi_document(self.base_url))

@@ -48,9 +48,7 @@ class CompletionsHandler(AskingHandler):
     async def post(self) -> None:
         """Answer a conversation."""
         body = read_body(self.body, CompletionBody)
-        self._running = running = await self.state.calls.start(
-            self.user, body.model, body.messages, tags=body.tags, **body.params()
-        )
+        running = await self.ask(body.model, body.messages, tags=body.tags, **body.params())
         shape = CompletionShape(body.model)
         if body.stream:
             await self._stream(running, shape, wants_usage=body.wants_usage)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.response import ChatResponse
+    from ipyllm_server.answer_shapes import Error, ErrorDetails
 
 __all__ = ["Refusal", "error_body", "of_error", "refusal_of", "status_of"]
 
@@ -75,7 +76,13 @@ def refusal_of(response: ChatResponse) -> Refusal | None:
     return Refusal(status_of(category, response.cause), message, category)
 
 
-def error_body(status: int, message: str, code: str | None) -> dict[str, Any]:
+def error_body(status: int, message: str, code: str | None) -> Error:
     """Return the body of an error, as clients of OpenAI read it."""
-    kind = "invalid_request_error" if status < 500 else "server_error"  # noqa: PLR2004
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    is_of_the_client = status < 500  # noqa: PLR2004
+    details: ErrorDetails = {
+        "message": message,
+        "type": "invalid_request_error" if is_of_the_client else "server_error",
+        "param": None,
+        "code": code,
+    }
+    return {"error": details}

@@ -14,7 +14,7 @@ from ipyllm_server.refusals import Refusal, of_error, refusal_of
 from ipyllm_server.user_limits import USER_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.response import ChatResponse
@@ -28,6 +28,7 @@ _LOOK_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_S: Final = 2.0
 _RESTART_S: Final = 5.0
+_GONE: Final = 499  # of the log only, as nginx has it
 
 
 class RunningCall:
@@ -107,6 +108,7 @@ class RunningCalls:
         conversation: str | None = None,
         history: ConversationHistory | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
+        is_wanted: Callable[[], bool] = lambda: True,
         **options: Any,
     ) -> RunningCall:
         """Ask a model for a user.
@@ -127,17 +129,21 @@ class RunningCalls:
             What was said before; as much of it is sent as fits the model's context window.
         tools : sequence of mapping
             Functions of the client in the protocol's shape: the model's calls of them are part of the answer.
+        is_wanted : callable
+            Whether the client is still there: asked after all that may take time, just before the call starts.
         **options
             Those of :meth:`ipyllm.BaseLLMService.chat`.
 
         Raises
         ------
         Refusal
-            The request is wrong, or the user may not make it.
+            The request is wrong, the user may not make it, or nobody waits for its answer.
         """
         if self.is_closing:
             raise Refusal(503, "The server is shutting down.", "shutting_down", retry_after_s=_RESTART_S)
         account = await self.limits.admit(user)
+        if not is_wanted():
+            raise Refusal(_GONE, "The client has gone.", "cancelled")
         try:
             service = create_llm_service(self._allowed(model))
             provenance = Provenance(origin="server", conversation=conversation, tags={**(tags or {}), USER_TAG: user})

@@ -20,6 +20,7 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
 from ipyllm.token_bucket import TokenBucket
+from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import Cursor
@@ -36,6 +37,8 @@ __all__ = ["ChatSocket"]
 _MESSAGES_PER_S: Final = 20
 _BURST: Final = 100
 _DIGITS: Final = 9
+_PACE_S: Final = 0.1  # between messages with HTML
+_BYTES_PER_S: Final = 500_000
 _LEFT: Final = 1000  # the code of a client that says good-bye
 
 TOO_MANY: Final = 4429
@@ -54,6 +57,7 @@ class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, Jupyte
     _session: ChatSession | None = None
     _is_counted = False
     _is_writing = False
+    _is_paced = False
 
     @property
     def state(self) -> SharedState:
@@ -83,6 +87,7 @@ class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, Jupyte
             return
         self._bucket = TokenBucket(_MESSAGES_PER_S, _BURST, asyncio.get_running_loop().time())
         self._outbox: list[dict[str, Any]] = []
+        self._html = HtmlMessages() if self.get_argument("html", "0") == "1" else None
         wanted = self.get_argument("session", "")
         try:
             session = self.state.sessions.resume(user, wanted) if wanted else None
@@ -171,18 +176,37 @@ class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, Jupyte
 
     def send_changes(self) -> None:
         """Send what the client lacks, unless it has not yet taken what was sent before."""
-        if self._is_writing or self._session is None:
+        if self._is_writing or self._is_paced or self._session is None:
             return
         messages, self._outbox = [*self._outbox, *self._session.messages_since(self._cursor)], []
         if not messages:
             return
+        self._is_writing = True
+        if self._html is None:
+            self._write(messages)
+        else:
+            self._is_paced = True
+            self._rendering = asyncio.create_task(self._render(self._html, messages))
+
+    async def _render(self, html: HtmlMessages, messages: list[dict[str, Any]]) -> None:
+        """Send messages with HTML, not faster than a page can show it; what arrives meanwhile is joined."""
+        began_s = asyncio.get_running_loop().time()
+        converted = await asyncio.to_thread(html.convert, messages)
+        size = self._write(converted)
+        pace_s = _PACE_S + size / _BYTES_PER_S
+        await asyncio.sleep(max(0.0, began_s + pace_s - asyncio.get_running_loop().time()))
+        self._is_paced = False
+        self.send_changes()
+
+    def _write(self, messages: list[dict[str, Any]]) -> int:
+        """Begin to send messages; return their size."""
         text = "\n".join([json.dumps(message, separators=(",", ":")) for message in messages])
         try:
             written = self.write_message(text)
         except WebSocketClosedError:
-            return
-        self._is_writing = True
+            return 0
         written.add_done_callback(self._on_written)
+        return len(text)
 
     def _on_written(self, written: asyncio.Future[None]) -> None:
         self._is_writing = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
+from traitlets import default
 
 from ipyllm_server.app import ChatServer
 
@@ -29,6 +30,10 @@ class StandaloneChatServer(ChatServer):
         "terminals_enabled": False,
         "contents_manager_class": "ipyllm_server.no_files.NoFiles",
     }
+
+    @default("warm_up")
+    def _warms_up(self) -> bool:
+        return True
 
 
 def main(argv: list[str] | None = None) -> None:

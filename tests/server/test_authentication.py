@@ -18,10 +18,13 @@ ROUTES = [
     ("DELETE", "/ipyllm/api/conversations/lesson"),
     ("GET", "/ipyllm/api/usage"),
     ("GET", "/ipyllm/api/usage?format=csv"),
+    ("GET", "/ipyllm/api/openapi.json"),
     ("GET", "/ipyllm/v1/models"),
     ("GET", "/ipyllm/v1/models/lab/tiny"),
     ("POST", "/ipyllm/v1/chat/completions"),
     ("GET", "/ipyllm/ws"),
+    ("GET", "/ipyllm/"),
+    ("GET", "/ipyllm/static/page.js"),
     ("GET", "/ipyllm/anything"),
 ]
 

@@ -84,6 +84,8 @@ def test_usage_has_the_users_own_calls(server, model, tmp_path, form):
     server.post("/ipyllm/api/chat", {"message": "Of Ben", "tags": {"form": form}}, user="ben")
     server.chat("Of Ana", tags={"form": form})
     reply = server.get(f"/ipyllm/api/usage?format={form}&limit=2", user="ben")
+    types = {"json": "application/json", "csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
+    assert reply.headers["Content-Type"].startswith(types[form])
     path = tmp_path / f"calls.{form}"
     path.write_bytes(reply.body)
     if form == "json":
@@ -99,6 +101,8 @@ def test_usage_has_the_users_own_calls(server, model, tmp_path, form):
     ("query", "words"),
     [
         ("format=xml", "There is no format 'xml'"),
+        ("format=", "There is no format ''"),
+        ("limit=", "limit must be"),
         ("since=never", "never"),
         ("status=fine", "There is no status 'fine'"),
         ("limit=0", "limit must be"),

@@ -1,0 +1,109 @@
+"""The page at ``/ipyllm/`` and its files: scripts and style sheets, those of the widgets too."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.extension.handler import ExtensionHandlerMixin
+from tornado import web
+
+from ipyllm.rendering.style import CSS
+from ipyllm_server.access_log import log_request
+from ipyllm_server.asker import asker
+from ipyllm_server.base_handler import CODES, for_users
+from ipyllm_server.refusals import error_body
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["FILES", "PageFileHandler", "PageHandler"]
+
+_OWN: Final = Path(__file__).resolve().parent / "static"
+_TYPES: Final = {"js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""No script, style or picture from elsewhere or within the page; nobody may frame it."""
+
+_OF_WIDGETS: Final = (
+    "chat/chat.css", "composer.css", "composer.js", "dom.js", "part.js", "patch.js", "widget.css",
+)  # fmt: skip
+_OF_PAGE: Final = ("connection.js", "exchange.js", "page.css", "page.js")
+
+
+FILES: Final = ("answer.css", *_OF_PAGE, *_OF_WIDGETS)
+"""Names of the files."""
+
+
+class _PageBase(ExtensionHandlerMixin, JupyterHandler):
+    auth_resource = "ipyllm"
+
+    @property
+    def content_security_policy(self) -> str:
+        """Return what the page may load."""
+        return _POLICY
+
+    def set_default_headers(self) -> None:
+        """Let nothing leak: neither the address with its token, nor a type that a browser guesses."""
+        super().set_default_headers()
+        self.set_header("Referrer-Policy", "no-referrer")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-cache")
+
+    def on_finish(self) -> None:
+        """Write the line of the access log."""
+        log_request(self, None if self.current_user is None else asker(self))
+
+
+class PageHandler(_PageBase):
+    """``GET /ipyllm/``: who is not logged in is sent to Jupyter's login."""
+
+    @for_users
+    def get(self) -> None:
+        """Answer with the page."""
+        self.xsrf_token  # noqa: B018 # sets the cookie that requests of the page repeat
+        self.finish((_OWN / "page.html").read_text(encoding="utf-8"))
+
+
+class PageFileHandler(_PageBase):
+    """``GET /ipyllm/static/<file>``."""
+
+    @for_users
+    def get(self, name: str) -> None:
+        """Answer with a script or a style sheet."""
+        content = _content(name)
+        if content is None:
+            raise web.HTTPError(404)
+        self.set_header("Content-Type", _TYPES[name.rpartition(".")[2]])
+        self.finish(content)
+
+    def write_error(self, status_code: int, **_kwargs: Any) -> None:
+        """Answer as the other routes do, without a page of Jupyter's."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(error_body(status_code, self._reason, CODES.get(status_code, "error"))))
+
+    def get_login_url(self) -> str:
+        """Refuse: a script cannot log in."""
+        raise web.HTTPError(403)
+
+
+def _content(name: str) -> str | None:
+    if name == "answer.css":
+        return CSS
+    if name in _OF_PAGE:
+        return (_OWN / name).read_text(encoding="utf-8")
+    if name in _OF_WIDGETS:
+        return (_widgets() / name).read_text(encoding="utf-8")
+    return None
+
+
+def _widgets() -> Path:
+    """Return the folder of the widgets' front end, whose Python is not imported."""
+    found = find_spec("ipyllm_widgets")
+    assert found is not None and found.origin is not None  # noqa: PT018 - one distribution has both
+    return Path(found.origin).parent / "static"

@@ -1,0 +1,344 @@
+// The page of the chat server: conversations, a log, a composer. It shows what comes over the WebSocket.
+
+import { Composer } from "./composer.js";
+import { ChatConnection } from "./connection.js";
+import { button, h } from "./dom.js";
+import { ExchangeView, textOf } from "./exchange.js";
+
+const NEAR_END_PX = 60;
+const NAME_CHARS = 60;
+const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
+const KEPT = "ipyllm-chat"; // in the tab's storage: the chat that it shows
+
+/** The composer without images, which the socket does not take. */
+class TextComposer extends Composer {
+  /** @param {File[]} _files */
+  add(_files) {
+    this.actions.showError("Images cannot be sent from this page.");
+  }
+}
+
+/** Ask the server. @param {string} path @param {string} [method] */
+async function request(path, method = "GET") {
+  const xsrf = /(?:^|; )_xsrf=([^;]+)/.exec(document.cookie)?.[1] ?? "";
+  const response = await fetch(path, { method, headers: { "X-XSRFToken": xsrf } });
+  const body = await response.json().catch(() => null);
+  if (!response.ok) throw new Error(body?.error?.message ?? `The server answered with ${response.status}.`);
+  return body;
+}
+
+class Page {
+  constructor() {
+    /** @type {ChatConnection | null} */
+    this.connection = null;
+    /** @type {string | null} */
+    this.conversation = null;
+    /** @type {{name: string}[]} */
+    this.conversations = [];
+    /** @type {ExchangeView | null} */
+    this.running = null;
+    /** @type {{id: string, text: string, isBegun: boolean} | null} */
+    this.asked = null;
+    this.scrollsWithAnswer = true;
+    this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
+    this.side = h("nav", { class: "ipyllm-side", "aria-label": "Conversations", hidden: true });
+    this.list = h("ul", { class: "ipyllm-list" });
+    this.found = h("div", { class: "ipyllm-footer" });
+    this.side.append(h("h2", {}, "Conversations"), this.list, this.found);
+    this.fold = h("button", { type: "button", class: "ipyllm-button ipyllm-fold", "aria-expanded": "false", click: () => this.showSide(this.side.hidden) }, "Conversations");
+    this.log = h("div", { class: "ipyllm-log", role: "log", "aria-label": "Chat", tabindex: 0, scroll: () => {
+      this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
+      this.newest.hidden = this.scrollsWithAnswer;
+    } });
+    this.newest = h("button", { type: "button", class: "ipyllm-button ipyllm-newest", hidden: true, click: () => this.scrollToEnd() }, "To the newest");
+    this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
+    this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
+    this.status = h("div", { class: "ipyllm-away", role: "status" });
+    this.composer = new TextComposer({
+      send: (text) => this.send(text),
+      stop: () => this.connection?.send({ type: "stop" }),
+      editLast: () => {},
+      showError: (message) => this.showError(message),
+      limits: () => ({ image: 0, images: 0 }),
+    });
+    this.composer.attachButton.hidden = true;
+    this.composer.input.setAttribute("aria-label", "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer.");
+    document.body.append(h("div", { class: "ipyllm-widget ipyllm-chat ipyllm-site" },
+      h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.fold,
+        h("button", { type: "button", class: "ipyllm-button", click: () => this.begin() }, "New chat"), this.model),
+      h("div", { class: "ipyllm-body" }, this.side,
+        h("main", { class: "ipyllm-main" }, h("div", { class: "ipyllm-middle" }, this.log, this.newest), this.hint, this.notice, this.status, this.composer.element))));
+    setInterval(() => this.running?.tick(), 1000);
+  }
+
+  async start() {
+    const address = new URL(location.href);
+    if (address.searchParams.has("token")) { // Jupyter has set its cookie: the token stays in no history
+      address.searchParams.delete("token");
+      history.replaceState(null, "", address);
+    }
+    this.clear();
+    await Promise.all([this.loadModels(), this.loadConversations()]);
+    this.composer.input.focus();
+    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+    if (!kept) return;
+    this.asked = kept.asked;
+    this.open(kept.conversation, kept.session);
+    this.loadConversations();
+  }
+
+  async loadModels() {
+    try {
+      const { models } = await request("api/models");
+      this.model.replaceChildren(...models.map((/** @type {string} */ name) => h("option", {}, name)));
+      const chosen = localStorage.getItem("ipyllm-model");
+      if (models.includes(chosen)) this.model.value = chosen;
+    } catch (error) {
+      this.showError(`The models cannot be listed: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+
+  async loadConversations() {
+    try {
+      this.conversations = (await request("api/conversations")).conversations;
+    } catch (error) {
+      this.showError(`The conversations cannot be listed: ${/** @type {Error} */ (error).message}`);
+      return;
+    }
+    this.list.replaceChildren(...this.conversations.map(({ name }) => {
+      const open = h("button", { type: "button", class: "ipyllm-conversation", dir: "auto", click: () => this.choose(name) }, name);
+      if (name === this.conversation) open.setAttribute("aria-current", "true");
+      return h("li", {}, open, button("delete", `Delete “${name}”`, () => this.remove(name)));
+    }));
+    this.found.textContent = this.conversations.length ? "" : "None yet.";
+  }
+
+  /** @param {boolean} shown on a narrow page; a wide one always shows it */
+  showSide(shown) {
+    this.side.hidden = !shown;
+    this.fold.setAttribute("aria-expanded", String(shown));
+  }
+
+  /** Remember what this tab shows, so that a reload shows it again. */
+  keep() {
+    const { conversation, asked } = this;
+    sessionStorage.setItem(KEPT, JSON.stringify({ conversation, asked, session: this.connection?.session ?? "" }));
+  }
+
+  /** Begin a new chat: it gets its name, and its connection, with the first question. */
+  begin() {
+    this.leave();
+    sessionStorage.removeItem(KEPT);
+    this.clear();
+    this.loadConversations();
+    this.composer.input.focus();
+  }
+
+  leave() {
+    this.connection?.close();
+    this.connection = this.conversation = this.asked = this.running = null;
+    this.composer.setRunning(false);
+    this.showError("");
+    this.showSide(false);
+  }
+
+  clear() {
+    this.log.replaceChildren(h("p", { class: "ipyllm-nothing" }, "Ask a question to begin."));
+  }
+
+  /** @param {string} name */
+  choose(name) {
+    this.leave();
+    this.open(name);
+    this.loadConversations();
+    this.composer.input.focus();
+  }
+
+  /** @param {string} name */
+  async remove(name) {
+    if (!confirm(`Delete the conversation “${name}”?`)) return;
+    try {
+      await request(`api/conversations/${encodeURIComponent(name)}`, "DELETE");
+    } catch (error) {
+      this.showError(/** @type {Error} */ (error).message);
+      return;
+    }
+    if (name === this.conversation) this.begin();
+    else this.loadConversations();
+  }
+
+  /** @param {string} conversation @param {string} [session] @param {number} [answer] */
+  open(conversation, session = "", answer = AFTER_ALL) {
+    this.conversation = conversation;
+    this.isGreeted = this.isNew = this.isLost = false;
+    this.runningNumber = 0; // of the answer that a reloaded page asks for from its beginning
+    /** @type {ChatConnection} */
+    const connection = new ChatConnection(new URL("ws", location.href.replace(/^http/, "ws")).href.split("?")[0], {
+      hello: (message) => connection === this.connection && this.onHello(message),
+      message: (message) => connection === this.connection && this.onMessage(message),
+      lost: () => connection === this.connection && this.showHint("The connection is lost. Connecting again …"),
+      closed: (reason) => connection === this.connection && this.onClosed(reason),
+    }, { conversation, session, answer });
+    this.connection = connection;
+  }
+
+  /** @param {import("./connection.js").Hello} message */
+  onHello({ resumed, answering, answers }) {
+    this.showHint("");
+    const connection = /** @type {ChatConnection} */ (this.connection);
+    const isFirst = !this.isGreeted;
+    this.isGreeted = true;
+    if (isFirst && !this.isNew) {
+      connection.send({ type: "history" });
+      this.runningNumber = resumed && answering ? answers : 0;
+    } else if (!isFirst && !resumed) {
+      this.isLost = Boolean(this.running?.isRunning);
+      connection.send({ type: "history" });
+    } else if (!isFirst && this.asked && !this.asked.isBegun) this.ask(); // with its id: it is answered once
+    this.keep();
+  }
+
+  /** @param {any} message */
+  onMessage(message) {
+    switch (message.type) {
+      case "history": this.showHistory(message.messages); break;
+      case "answer": this.onAnswer(message); break;
+      case "html": this.running?.update(message); this.announce("The answer has begun."); break;
+      case "error": this.onError(message); break;
+      case "done": this.onDone(message);
+    }
+    if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** @param {any[]} messages */
+  showHistory(messages) {
+    const views = [];
+    /** @type {string[]} */
+    let questions = [];
+    for (const { role, content, html } of messages) {
+      if (role === "user") questions.push(textOf(content));
+      if (role !== "assistant" || html === undefined) continue;
+      const view = new ExchangeView(questions.join("\n\n"));
+      view.update({ part: "text", from: 0, blocks: [html], tail: "" });
+      view.end({ content: textOf(content) });
+      views.push(view.element);
+      questions = [];
+    }
+    const isAnswered = messages.some(({ role, content }) => role === "user" && textOf(content) === this.asked?.text);
+    if (this.isLost && this.asked && !isAnswered) {
+      this.composer.restore(this.asked.text, []);
+      this.showError("The connection was lost before the answer began. Send the question again.");
+    }
+    if (this.isLost) this.composer.setRunning(false);
+    const running = this.running?.isRunning && !this.isLost ? [this.running.element] : [];
+    if (!running.length) this.running = null;
+    this.isLost = false;
+    if (views.length || running.length) this.log.replaceChildren(...views, ...running);
+    else this.clear();
+    if (this.runningNumber) this.connection?.again(this.runningNumber);
+    this.runningNumber = 0;
+    this.scrollToEnd();
+  }
+
+  /** @param {{question: string | null}} message */
+  onAnswer({ question }) {
+    if (this.asked && question === this.asked.id) this.asked.isBegun = true;
+    if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…");
+    this.composer.setRunning(true);
+  }
+
+  /** @param {any} message */
+  onError({ error, answer, question }) {
+    if (answer !== undefined) this.running?.showError(error.message);
+    else if (question !== null && question === this.asked?.id && this.running?.isRunning) { // refused: nothing was asked
+      this.running.element.remove();
+      if (!this.log.children.length) this.clear();
+      this.running = null;
+      this.composer.setRunning(false);
+      this.composer.restore(this.asked?.text ?? "", []);
+      this.showError(error.message);
+    } else this.showError(error.message);
+  }
+
+  /** @param {any} message */
+  onDone(message) {
+    this.running?.end(message);
+    this.composer.setRunning(false);
+    if (message.status === "cancelled" && !message.content) this.running?.showError("Stopped before the first word.");
+    this.announce(message.status === "ok" ? "The answer is complete." : "The answer has ended.");
+    if (!this.conversations.some(({ name }) => name === this.conversation)) this.loadConversations();
+  }
+
+  /** @param {string} reason */
+  onClosed(reason) {
+    this.showHint("");
+    this.composer.setRunning(false);
+    this.showError(reason || "The server closed the connection.");
+    if (this.running?.isRunning) this.running.end({});
+    this.connection = null;
+  }
+
+  /** @param {string} text */
+  send(text) {
+    this.showError("");
+    if (!this.connection) {
+      const isNew = this.conversation === null;
+      this.open(this.conversation ?? this.newName(text));
+      this.isNew = isNew;
+    }
+    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, isBegun: false };
+    this.showQuestion(text);
+    this.composer.setRunning(true);
+    this.ask();
+    this.keep();
+    this.scrollToEnd();
+  }
+
+  /** Send the question. */
+  ask() {
+    const model = this.model.value ? { model: this.model.value } : {};
+    this.connection?.send({ type: "ask", id: this.asked?.id, message: this.asked?.text, ...model });
+  }
+
+  /** @param {string} text */
+  showQuestion(text) {
+    this.log.querySelector(".ipyllm-nothing")?.remove();
+    this.running = new ExchangeView(text);
+    this.log.append(this.running.element);
+  }
+
+  /** Return a name that no conversation has. @param {string} question its first */
+  newName(question) {
+    const words = [...question.replace(/\s+/g, " ").trim()];
+    const name = words.length > NAME_CHARS ? `${words.slice(0, NAME_CHARS).join("")} …` : words.join("");
+    const taken = new Set(this.conversations.map((each) => each.name));
+    let at = 1;
+    while (taken.has(at > 1 ? `${name} (${at})` : name)) at += 1;
+    return at > 1 ? `${name} (${at})` : name;
+  }
+
+  scrollToEnd() {
+    this.scrollsWithAnswer = true;
+    this.newest.hidden = true;
+    this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** Tell screen readers, once. @param {string} sentence */
+  announce(sentence) {
+    if (this.status.textContent !== sentence) this.status.textContent = sentence;
+  }
+
+  /** @param {string} message the error, or "" */
+  showError(message) {
+    this.notice.hidden = !message;
+    this.notice.replaceChildren(...(message ? [h("span", { dir: "auto" }, message), button("close", "Dismiss", () => this.showError(""))] : []));
+  }
+
+  /** @param {string} hint */
+  showHint(hint) {
+    this.hint.hidden = !hint;
+    this.hint.textContent = hint;
+  }
+}
+
+new Page().start();

@@ -1,0 +1,243 @@
+"""The page of the chat server: it streams, stops, comes back, keeps conversations, and runs no script of an answer."""
+
+import re
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.browser.axe import needs_axe, violations
+from tests.browser.lab import chromium, needs_chromium
+from tests.fakes import FakeLLM, answer, reset
+from tests.server.chat_server import ChatServerProcess
+from tests.server.classroom import TOKENS
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
+
+WORDS = " ".join(f"w{n}" for n in range(200))
+MARKDOWN = """# Bern
+
+The *capital*, with **134,591** people; $x^2$; a [link](https://example.org).
+
+| city | people |
+| --- | --- |
+| Bern | 134,591 |
+
+```python
+def area(r):
+    return 3.14 * r ** 2  # a comment that is longer than a phone is wide, so that it has to be scrolled
+```
+
+<script>document.title = "owned"</script><img src="https://evil.example/x.png" onerror="document.title='owned'">"""
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with FakeLLM() as fake, ChatServerProcess(fake) as server, chromium() as browser:
+        yield fake, server, browser
+
+
+@pytest.fixture
+def fake(servers):
+    fake = servers[0]
+    fake.clear()
+    fake.default = answer("Hello from the fake.")
+    fake.on(lambda request: None)
+    yield fake
+    fake.skip_pauses()
+
+
+@contextmanager
+def opened(servers, *, user="ana", width=1000, height=700, scheme="light"):
+    """A page of a user in a browser of its own; every error on it fails the test."""
+    _, server, browser = servers
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page, wrong, asked = context.new_page(), [], []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.wrong = wrong
+    page.set_default_timeout(90_000)
+    page.goto(f"{server.url}/ipyllm/?token={TOKENS[user]}")
+    page.wait_for_function("document.querySelectorAll('select option').length && !location.search")
+    try:
+        yield page
+        assert wrong == []
+        assert all(url.startswith((server.url, "data:")) for url in asked), asked
+    finally:
+        context.close()
+
+
+def ask(page, text):
+    page.fill("textarea", text)
+    page.keyboard.press("Enter")
+
+
+def wait_for_end(page):
+    page.wait_for_selector(".ipyllm-exchange:last-child:not(.ipyllm-running)")
+
+
+def answers(page):
+    return page.locator(".ipyllm-exchange .ipyllm-text").all_inner_texts()
+
+
+def test_a_question_is_answered_as_it_streams_and_nothing_of_it_runs(servers, fake):
+    with opened(servers) as page:
+        fake.reply(answer(f"Wait for it.\n\n{MARKDOWN}", gap=0.02))
+        ask(page, "Which city is the capital?")
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")  # it has begun, and is shown
+        wait_for_end(page)
+        assert page.locator(".ipyllm-text strong").inner_text() == "134,591"
+        assert page.locator(".ipyllm-text td").first.inner_text() == "Bern"
+        assert page.locator(".ipyllm-text math").count() == 1
+        assert page.locator(".ipyllm-text :is(script, [onerror], img)").count() == 0
+        assert page.title() == "Chat"
+        assert "lab/tiny" in page.inner_text(".ipyllm-foot")
+        assert page.locator(".ipyllm-bubble").inner_text() == "Which city is the capital?"
+        assert page.locator(".ipyllm-conversation[aria-current]").inner_text() == "Which city is the capital?"
+
+
+@pytest.mark.thorough
+def test_the_page_is_only_for_users_and_loads_nothing_from_elsewhere(servers):
+    _, server, _ = servers
+    with server.request("GET", "/ipyllm/", user=None) as response:
+        assert response.status in {302, 403}
+        assert b"static/page.js" not in response.read()
+    reply = server.get("/ipyllm/")
+    policy = reply.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert not re.search(rb"<script(?! type=\"module\" src=)|<style|style=|on\w+=|https?://", reply.body)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", ["../app.py", "..%2fapp.py", "page.html", "/etc/passwd", "chat/chat.js", "nothing.js"])
+def test_only_the_files_of_the_page_are_served(servers, name):
+    assert servers[1].get(f"/ipyllm/static/{name}").status in {403, 404}
+
+
+@pytest.mark.thorough
+def test_the_example_of_a_page_in_the_documentation_gets_the_answer(servers, fake):
+    page_of_docs = (Path(__file__).parents[2] / "docs" / "server.md").read_text(encoding="utf-8")
+    found = re.findall(r"```javascript\n(.*?)```", page_of_docs, re.DOTALL)
+    (code,) = [code for code in found if "new WebSocket" in code]
+    fake.reply(answer("Two and two are four.", gap=0.01))
+    with opened(servers) as page:
+        program = f"(async () => {{ {code.replace('local/smollm2-135m', 'lab/tiny')}; return text; }})()"
+        assert page.evaluate(program) == "Two and two are four."
+
+
+@pytest.mark.thorough
+def test_stop_keeps_what_came_and_cancels_the_call(servers, fake):
+    with opened(servers) as page:
+        fake.reply(answer("one two three", gap=100))
+        ask(page, "Stop me")
+        page.wait_for_selector(".ipyllm-text p")
+        page.keyboard.press("Escape")
+        wait_for_end(page)
+        assert answers(page) == ["one"]
+        assert "cancelled" in page.inner_text(".ipyllm-foot")
+        fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=60)
+
+
+@pytest.mark.thorough
+def test_after_a_broken_connection_the_answer_goes_on_without_gap_or_repetition(servers, fake):
+    with opened(servers) as page:
+        page.evaluate("""() => { const Plain = WebSocket; window.sockets = [];
+            window.WebSocket = class extends Plain { constructor(url) { super(url); sockets.push(this); } }; }""")
+        fake.reply(answer(WORDS, gap=0.03))
+        ask(page, "Count on")
+        for n in range(3):
+            page.wait_for_function("n => sockets.length > n && sockets[n].readyState === 1", arg=n)
+            page.wait_for_timeout(700)
+            page.evaluate("n => sockets[n].close(4000)", n)
+        wait_for_end(page)
+        assert answers(page) == [WORDS]
+        assert page.evaluate("sockets.length") >= 4
+        assert len([request for request in fake.requests if request.json]) == 1
+
+
+@pytest.mark.thorough
+def test_a_reloaded_page_shows_the_conversation_and_the_answer_that_runs(servers, fake):
+    with opened(servers) as page:
+        ask(page, "A first question")
+        wait_for_end(page)
+        fake.reply(answer(WORDS, gap=0.05))
+        ask(page, "And a long one")
+        page.wait_for_selector(".ipyllm-exchange:last-child .ipyllm-text p")
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2)")
+        wait_for_end(page)
+        assert answers(page) == ["Hello from the fake.", WORDS]
+        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["A first question", "And a long one"]
+
+
+@pytest.mark.thorough
+def test_conversations_are_listed_opened_and_deleted(servers, fake):
+    with opened(servers) as page:
+        for name in ("Of birds", "Of fish"):
+            fake.reply(answer(f"It is about {name}."))
+            page.click("text=New chat")
+            ask(page, name)
+            wait_for_end(page)
+            page.wait_for_selector(f".ipyllm-conversation[aria-current]:text-is('{name}')")
+        page.click(".ipyllm-conversation:text-is('Of birds')")
+        page.wait_for_function("document.querySelector('.ipyllm-text')?.innerText === 'It is about Of birds.'")
+        ask(page, "More?")
+        wait_for_end(page)
+        sent = [request for request in fake.requests if request.json][-1].json["messages"]
+        assert [m["content"] for m in sent] == ["Of birds", "It is about Of birds.", "More?"]
+        page.once("dialog", lambda dialog: dialog.accept())
+        page.click("[aria-label='Delete “Of birds”']")
+        page.wait_for_selector(".ipyllm-conversation:text-is('Of birds')", state="detached")
+        page.wait_for_selector(".ipyllm-nothing")
+    with opened(servers, user="ben") as page:
+        assert page.locator(".ipyllm-conversation", has_text="Of fish").count() == 0
+
+
+@pytest.mark.thorough
+def test_the_chosen_model_is_asked(servers, fake):
+    with opened(servers) as page:
+        page.wait_for_selector("option:text-is('lab/tiny')", state="attached")
+        page.evaluate("document.querySelector('select').append(new Option('lab/other'))")
+        page.select_option("select", "lab/other")
+        ask(page, "Which are you?")
+        wait_for_end(page)
+        assert [request for request in fake.requests if request.json][-1].json["model"] == "other"
+
+
+@pytest.mark.thorough
+def test_a_refused_question_stays_in_the_composer_and_a_failed_answer_says_why(servers, fake):
+    with opened(servers) as page:
+        page.evaluate("document.querySelector('select').append(new Option('nope/x'))")
+        page.select_option("select", "nope/x")
+        ask(page, "Who are you?")
+        page.wait_for_selector(".ipyllm-notice:not([hidden])")
+        assert "nope" in page.inner_text(".ipyllm-notice")
+        assert page.input_value("textarea") == "Who are you?"
+        page.select_option("select", "lab/tiny")
+        fake.on(lambda request: reset(answer("one two", gap=0.01), after=1))
+        page.keyboard.press("Enter")
+        wait_for_end(page)
+        assert "lab/tiny" in page.inner_text(".ipyllm-error")
+
+
+@pytest.mark.thorough
+@needs_axe
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [420, 1200])
+def test_the_page_is_readable_and_accessible(servers, fake, width, scheme):
+    fake.default = answer(MARKDOWN, reasoning="Hm.")
+    with opened(servers, width=width, height=800, scheme=scheme) as page:
+        ask(page, f"Which city is the capital, at {width} pixels?")
+        wait_for_end(page)
+        if width < 800:
+            page.click(".ipyllm-fold")
+        page.wait_for_selector(".ipyllm-conversation")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing is beside the page
+        bubble = page.locator(".ipyllm-bubble").bounding_box()
+        assert bubble["x"] >= 0
+        assert bubble["x"] + bubble["width"] <= width
+        assert violations(page, "body") == []
+        page.wrong.clear()  # axe itself is evaluated, which the policy tells
