@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab serve test thorough coverage lint format bench simulate docs audit clean model
+.PHONY: help setup demo lab outputs serve test thorough coverage lint format bench simulate docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 	@test -f build/01_quickstart.ipynb || cp notebooks/01_quickstart.ipynb build/
 	$(BIN)/jupyter lab build/01_quickstart.ipynb
 
+outputs: $(VENV)/.all model ## run the notebooks and save their outputs in them; NOTEBOOKS="notebooks/…" for some
+	$(BIN)/python .ci/save_outputs.py $(NOTEBOOKS)
+
 serve: $(VENV)/.all model ## start the chat server on loopback and print its address with the token
 	$(BIN)/python -m ipyllm_server
 
@@ -42,9 +45,9 @@ test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/postgresql
 	$(PYTEST) --nbval-lax -m "not thorough"
 
-thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, floods, forks, soaks, damaged files, oldest versions
+thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, longer notebooks, floods, forks, soaks, damaged files, oldest versions
 	@sh .ci/chromium
-	$(PYTEST) -m thorough
+	$(PYTEST) --nbval-lax -m thorough
 
 coverage: $(VENV)/.all model ## branch coverage of each package by all tests but the browser's; TESTS=tests/service for some
 	@sh .ci/postgresql

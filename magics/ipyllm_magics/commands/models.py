@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm import embedded
@@ -81,13 +82,19 @@ def _embedded_models(default: str) -> Iterator[dict[str, Any]]:
         elif path is None:
             state, note = "not pulled", f"%llm_models pull {model} ({embedded.CATALOGUE[model].needs})"
         else:
-            state, note = ("loaded" if embedded.is_running(path) else "ready"), str(path)
+            state, note = ("loaded" if embedded.is_running(path) else "ready"), _without_home(path)
         figures = _figures(models.create_llm_service(f"local/{model}"))
         yield {"model": _mark_default(f"local/{model}", default), "state": state, **figures, "note": note}
     if default.startswith("local/") and default.removeprefix("local/") not in embedded.catalogue_names():
         service = models.create_llm_service(default)
         note = default.removeprefix("local/")
         yield {"model": f"{default} (default)", "state": "file", **_figures(service), "note": note}
+
+
+def _without_home(path: Path) -> str:
+    """Return a path with ``~`` for the home folder: a notebook that is sent to others does not say whose it was."""
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def _listed_models(server: ProbeResult, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
