@@ -168,7 +168,7 @@ class ChatController(ChatCalls):
             call_id = self._branches.shown_turn(turn or self._last_answered()).call_id
         if call_id is None:
             raise LLMError("This answer has no call in the ledger, so nothing can be said of it.", category="not_found")
-        give_feedback(call_id, cast("Feedback", feedback) or None)  # it reads the ledger: without the lock
+        give_feedback(call_id, cast("Feedback | None", feedback or None))  # it reads the ledger: without the lock
         with self._channel.lock:
             self._feedback[call_id] = feedback
             self._publish()
