@@ -18,6 +18,7 @@ from ipyllm.ledger.damaged_files import DamagedFiles
 from ipyllm.ledger.dead_processes import calls_of_dead
 from ipyllm.ledger.open_reads import OpenReads
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
+from ipyllm.ledger.stored_values import read_json
 from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, version_of
 from ipyllm.ledger.unwritten_rows import UnwrittenRows, take_in_unwritten_rows
 from ipyllm.ledger.upserts import Upserts
@@ -158,7 +159,7 @@ class Database:
             self._file.prepare()
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
         arguments = {"timeout": BUSY_S, "check_same_thread": False}
-        engine = sa.create_engine(self._url, connect_args=arguments, **pool)
+        engine = sa.create_engine(self._url, connect_args=arguments, json_deserializer=read_json, **pool)
         sa.event.listen(engine, "connect", _configure)
         return engine
 
