@@ -10,7 +10,7 @@ import { h } from "../dom.js";
  */
 export function slider(label, { values, min = 0, max = 1, step = 0.01, words, help = "" }, onInput) {
   const input = h("input", {
-    type: "range", title: help, min: values ? 0 : min, max: values ? values.length - 1 : max, step: values ? 1 : step,
+    type: "range", "aria-label": label, title: help, min: values ? 0 : min, max: values ? values.length - 1 : max, step: values ? 1 : step,
     input: () => {
       const value = values ? values[Number(input.value)] : Number(input.value);
       say(value);
