@@ -31,7 +31,14 @@ from .statistics import assert_no_regression
 from .templates.functions import template_function
 from .timeout import Timeout
 from .timing import Timing
-from .widget_classes import ChatWidget, CompareWidget, UsageDashboard
+from .widget_classes import (
+    ChatWidget,
+    CompareWidget,
+    ContextExplorer,
+    LatencyExplorer,
+    SamplingExplorer,
+    UsageDashboard,
+)
 
 __all__ = [
     "BaseLLMService",
@@ -40,16 +47,19 @@ __all__ = [
     "ChatWidget",
     "CompareWidget",
     "Comparison",
+    "ContextExplorer",
     "ConversationHistory",
     "DeepSeekService",
     "Event",
     "Experiment",
     "Finished",
     "LLMError",
+    "LatencyExplorer",
     "LocalService",
     "OllamaService",
     "OpenAIService",
     "ReasoningDelta",
+    "SamplingExplorer",
     "TextDelta",
     "Timeout",
     "Timing",

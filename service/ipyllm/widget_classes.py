@@ -1,5 +1,14 @@
 """The widgets' classes, so that ``from ipyllm import ChatWidget`` works."""
 
-from ipyllm_widgets import ChatWidget, CompareWidget, UsageDashboard
+from ipyllm_widgets import (
+    ChatWidget,
+    CompareWidget,
+    ContextExplorer,
+    LatencyExplorer,
+    SamplingExplorer,
+    UsageDashboard,
+)
 
-__all__ = ["ChatWidget", "CompareWidget", "UsageDashboard"]
+__all__ = [
+    "ChatWidget", "CompareWidget", "ContextExplorer", "LatencyExplorer", "SamplingExplorer", "UsageDashboard",
+]  # fmt: skip

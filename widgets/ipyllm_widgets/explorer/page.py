@@ -14,7 +14,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ipyllm_widgets import modules
-from ipyllm_widgets.explorer.table_payload import excerpt, input_columns, packed, row_payload, table_payload
+from ipyllm_widgets.explorer.table_payload import excerpt, input_columns, row_payload, table_payload
+from ipyllm_widgets.packed import packed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,8 +11,9 @@ from ipyllm.errors import bad_request
 from ipyllm.validate import validate_int
 from ipyllm_widgets import modules
 from ipyllm_widgets.explorer.page import static_html
-from ipyllm_widgets.explorer.table_payload import input_columns, packed, row_payload, search_text, table_payload
+from ipyllm_widgets.explorer.table_payload import input_columns, row_payload, search_text, table_payload
 from ipyllm_widgets.live_widget import CommandWidget
+from ipyllm_widgets.packed import packed
 from ipyllm_widgets.static_output import StaticContent, StaticOutput
 
 if TYPE_CHECKING:

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
     from ipyllm.experiment.answer_matrix import AnswerMatrix, Cell, Facts, MatrixRow
 
-__all__ = ["excerpt", "input_columns", "packed", "row_payload", "search_text", "table_payload"]
+__all__ = ["excerpt", "input_columns", "row_payload", "search_text", "table_payload"]
 
 _EXCERPT_CHARS: Final = 180  # of an answer or a prompt in the table
 _READ_CHARS: Final = 700  # of which an excerpt is made; white space is folded
@@ -31,12 +29,6 @@ _MAX_EXACT: Final = 2**53  # of whole numbers in JavaScript
 _LABEL_CHARS: Final = 20  # mean length up to which values of a column are labels
 _SHARED_CHARS: Final = 20  # of a beginning of all prompts that is worth leaving out
 _TEXT_CHARS: Final = 200_000  # of an answer in full
-
-
-def packed(payload: Any) -> bytes:
-    """Return a payload as deflated JSON (zlib's format, which browsers call ``deflate``)."""
-    text = json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return zlib.compress(text.encode("utf-8", "replace"), 1)
 
 
 def table_payload(matrix: AnswerMatrix, rows: Sequence[MatrixRow]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import { deflateSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { FLAGS, Table, unpack } from "../../ipyllm_widgets/static/explorer/table.js";
+import { FLAGS, Table } from "../../ipyllm_widgets/static/explorer/table.js";
+import { unpack } from "../../ipyllm_widgets/static/unpack.js";
 
 const DATA = {
   name: "reviews", arms: ["a", "b"], scorers: [{ name: "right", direction: true }], comparedBy: "scores", hasJudge: true, leftOut: 0,

@@ -3,7 +3,7 @@
 import { Commands } from "../commands.js";
 import { isolateKeys } from "../dom.js";
 import { ExplorerView } from "./explorer_view.js";
-import { unpack } from "./table.js";
+import { unpack } from "../unpack.js";
 
 /** What a view asks of the kernel: full rows, searches; and what it tells it: the selection, votes, notes. */
 class KernelSource {

@@ -2,7 +2,7 @@
 
 import { h } from "../dom.js";
 import { ExplorerView } from "./explorer_view.js";
-import { unpack } from "./table.js";
+import { unpack } from "../unpack.js";
 
 /** @param {HTMLElement} root with the packed data in a child */
 async function showPage(root) {

@@ -1,4 +1,4 @@
-// The table of an explorer: unpacks what Python packed, filters it and sorts it. No DOM: `tests/explorer` runs it in Node.
+// The table of an explorer: filters and sorts what Python packed. No DOM: `tests/explorer` runs it in Node.
 
 /**
  * @typedef {{texts: string[], statuses: string[], flags: number[], scores: (number | null)[][]}} Arm
@@ -21,16 +21,6 @@ export const FILTERS = [
 ];
 
 const COLLATOR = new Intl.Collator(undefined, { numeric: true });
-
-/**
- * Unpack deflated JSON.
- * @param {BufferSource} bytes
- * @returns {Promise<any>}
- */
-export async function unpack(bytes) {
-  const stream = new Blob([/** @type {any} */ (bytes)]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).json();
-}
 
 /** Rows and columns, with what filters and sorting need. */
 export class Table {
