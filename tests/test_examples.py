@@ -203,6 +203,31 @@ def test_notebooks_ask_embedded_models_only(path):
     assert [name for source in sources for name in names_in(source) if not name.startswith("local/")] == []
 
 
+_OF_ONE_MACHINE = re.compile(
+    r"/(?:root|home|Users|tmp|work|usr)/|[A-Z]:\\\\|\b20\d\d-\d\d-\d\d[ T]\d\d:|\bsk-\w|\b01[0-9A-HJKMNP-TV-Z]{24}\b|://(?!github\.com|www\.w3\.org)"
+)
+"""A path, a time of day, a key, a call's id, an address."""
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=relative)
+def test_saved_outputs_read_without_a_kernel_and_say_nothing_of_a_machine(path):
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert path.stat().st_size < 200_000
+    assert [cell["execution_count"] for cell in cells] == [*range(1, len(cells) + 1)], "run `make outputs`"
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert outputs
+    assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
+    for output in outputs:
+        kinds = output.get("data", {"text/plain": output.get("text", "")})
+        assert "application/vnd.jupyter.widget-view+json" not in kinds
+        for kind, lines in kinds.items():
+            text = "".join(lines)
+            assert "<script" not in text
+            found = None if kind.startswith("image/") else _OF_ONE_MACHINE.search(text)
+            assert found is None, text[max(0, found.start() - 60) : found.end() + 60]
+
+
 # ---- help ----------------------------------------------------------------------------------------------
 
 HELP_PRELUDE = """
