@@ -26,7 +26,9 @@ def models(fake, monkeypatch):
 def published(monkeypatch):
     """Outputs of the running cell, by IPython's own publisher: one dictionary per output or update."""
     publisher = CapturingDisplayPublisher()
-    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(display_pub=publisher))
+    monkeypatch.setattr(
+        "IPython.get_ipython", lambda: SimpleNamespace(display_pub=publisher, history_manager=publisher)
+    )
     return publisher.outputs
 
 

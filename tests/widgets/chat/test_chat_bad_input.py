@@ -142,9 +142,10 @@ JUNK = [None, True, -1, 0, 10**40, 1e308, float("nan"), float("-inf"), "", "x" *
 
 
 FIELDS = {
-    "hello": ["seq"], "send": ["text"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
+    "hello": ["seq"], "send": ["text", "files"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
     "select": ["turn", "branch"], "delete": ["turn"], "undo_delete": ["turn"], "clear": ["x"],
-    "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "draft": ["text"],
+    "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "rate": ["turn", "feedback"],
+    "draft": ["text", "file_bytes", "images", "uncounted", "view"], "prompts": ["x"], "prompt": ["name"],
     "resume": ["turn"], "unqueue": ["question"], "send_next": ["x"],
     "conversations": ["query"], "switch": ["conversation"], "rename": ["conversation", "to"],
     "forget": ["conversation"], "undo_forget": ["conversation"],
@@ -268,7 +269,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"models": "openai/a"}, "models must be a list of names, such as \\['openai/a', …\\]"),
+        ({"models": "openai/a"}, "models must be a list of names or services, such as \\['openai/a', …\\]"),
         ({"models": [5]}, "models must be a list of names"),
         ({"model": 5}, "A model's name is a string like 'openai/gpt-6-sol', not int"),
         ({"model": "opnai/x"}, "There is no service 'opnai'"),
