@@ -35,7 +35,7 @@ SHOW = "dashboard = UsageDashboard(every_s=0.2)\ndashboard"
 
 OURS = (
     "DIV FORM SECTION P LABEL SELECT OPTION INPUT SPAN BUTTON B SMALL I TABLE THEAD TBODY TR TH TD H2 H3 H4 FIGURE"
-    " FIGCAPTION DETAILS SUMMARY DL DT DD PRE svg title line text path rect circle polygon"
+    " FIGCAPTION NAV DETAILS SUMMARY DL DT DD PRE svg title line text path rect circle polygon"
 )
 OF_ANSWERS = "A CODE EM STRONG UL OL LI HR BR BLOCKQUOTE H1 H5 H6 S DEL IMG"
 LEFT_OF_ATTACKS = """([selector, allowed]) => [...document.querySelectorAll(selector)].flatMap(root =>

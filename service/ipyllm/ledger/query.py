@@ -153,6 +153,7 @@ class Query(Conditions):
     origins: tuple[str, ...] = ()
     experiments: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+    containing: str = ""
 
     def without_json(self) -> Self:
         """Return the same conditions without limit and tags."""
@@ -172,13 +173,31 @@ class Query(Conditions):
         """Return the conditions of the ``WHERE`` clause."""
         from ipyllm.ledger.tables import calls
 
+        contained = (
+            [
+                calls.c.prompt.icontains(self.containing, autoescape=True)
+                | calls.c.response.icontains(self.containing, autoescape=True)
+            ]
+            if self.containing
+            else []
+        )
         by_tag = [calls.c.tags[key].as_string() == value for key, value in self.tags.items() if '"' not in key]
-        return [*Conditions.conditions(self), *by_tag]
+        return [*Conditions.conditions(self), *by_tag, *contained]
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Return whether ``row`` meets the conditions."""
         tags = row.get("tags") or {}
-        return Conditions.matches(self, row) and all(tags.get(key) == value for key, value in self.tags.items())
+        return (
+            Conditions.matches(self, row)
+            and all(tags.get(key) == value for key, value in self.tags.items())
+            and self._contains(row)
+        )
+
+    def _contains(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the texts contain :attr:`containing`; a row without them is one that the database found."""
+        texts = [row[name] for name in ("prompt", "response") if name in row]
+        wanted = self.containing.casefold()
+        return not wanted or not texts or any(text and wanted in text.casefold() for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,10 +142,10 @@ JUNK = [None, True, -1, 0, 10**40, 1e308, float("nan"), float("-inf"), "", "x" *
 
 
 FIELDS = {
-    "hello": ["seq"], "send": ["text"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
+    "hello": ["seq"], "send": ["text", "files"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
     "select": ["turn", "branch"], "delete": ["turn"], "undo_delete": ["turn"], "clear": ["x"],
-    "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "draft": ["text"],
-    "rate": ["turn", "feedback"], "prompts": ["x"], "prompt": ["name"],
+    "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "rate": ["turn", "feedback"],
+    "draft": ["text", "file_bytes", "images", "uncounted", "view"], "prompts": ["x"], "prompt": ["name"],
     "resume": ["turn"], "unqueue": ["question"], "send_next": ["x"],
     "conversations": ["query"], "switch": ["conversation"], "rename": ["conversation", "to"],
     "forget": ["conversation"], "undo_forget": ["conversation"],

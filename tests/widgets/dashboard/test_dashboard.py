@@ -325,4 +325,4 @@ def test_answers_cut_off_at_the_limit_are_counted_apart():
     assert next(tile for tile in figures.tiles if tile.name == "cut off").value == "2"
     cells = dict(zip(figures.model_heads[1:], figures.models[0].cells, strict=True))
     assert (cells["calls"], cells["errors"], cells["cut off"]) == ("4", "1", "2")
-    assert [call.failure for call in figures.calls] == ["", "", "cut off", "cut off"]
+    assert [call.failure for call in figures.calls] == ["cut off", "cut off", "", ""]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatController"]
 
 _NO_RESPONSE = ChatResponse()
+_MOST_COUNTED = 10**9  # bytes or images of a draft
 _LONG_CHAT = 20  # turns; each update of the static output contains all turns
 
 
@@ -62,7 +63,9 @@ class ChatController(ChatCalls):
         if is_new:
             saved.save_draft(self.name, text)
         if "view" in counts:
-            self._estimator.ask(Draft(text, **counts))
+            view = counts.pop("view")
+            amounts = {name: min(max(amount, 0), _MOST_COUNTED) for name, amount in counts.items()}
+            self._estimator.ask(Draft(text, view=view, **amounts))
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""
@@ -168,7 +171,9 @@ class ChatController(ChatCalls):
             call_id = self._branches.shown_turn(turn or self._last_answered()).call_id
         if call_id is None:
             raise LLMError("This answer has no call in the ledger, so nothing can be said of it.", category="not_found")
-        give_feedback(call_id, cast("Feedback | None", feedback or None))  # it reads the ledger: without the lock
+        give_feedback(
+            call_id, cast("Feedback", feedback) if feedback else None
+        )  # it reads the ledger: without the lock
         with self._channel.lock:
             self._feedback[call_id] = feedback
             self._publish()

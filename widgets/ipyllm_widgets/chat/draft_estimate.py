@@ -51,8 +51,9 @@ class Draft(NamedTuple):
 
     def tokens(self) -> int:
         """Return the likely number of tokens."""
-        parts = [{"type": "text", "text": self.text}, *[{"type": "image_url"}] * self.images]
-        return likely_message_tokens([{"role": "user", "content": parts}]) + self.file_bytes // _BYTES_PER_TOKEN
+        text = likely_message_tokens([{"role": "user", "content": self.text}])
+        image = likely_message_tokens([{"content": [{"type": "image_url"}]}]) - likely_message_tokens([{}])
+        return text + self.images * image + self.file_bytes // _BYTES_PER_TOKEN
 
 
 class DraftEstimator:

@@ -1,12 +1,12 @@
-"""Charts of the dashboard as SVG, in the theme's colours, with a tooltip on every value.
+"""Charts of the dashboard as SVG, in the theme's colours, with the values of each interval for their tooltips.
 
 Matplotlib would take half a second per chart; these are drawn at each change of the ledger.
 """
 
 from __future__ import annotations
 
+import json
 import math
-import re
 from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,8 +26,8 @@ COLOURS = ("#0072b2", "#b97f00", "#009e73", "#c96f9f", "#3a97cd", "#d55e00", "#9
 """Okabe and Ito's palette for colour-blind readers, darkened to a contrast of 3:1 on white and dark pages. Black and
 yellow, which one theme hides, are replaced. The ninth model has the first colour again with another shape."""
 
-_WIDTH, _HEIGHT = 420.0, 168.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 8.0, 8.0, 20.0
+_WIDTH, _HEIGHT = 340.0, 168.0  # about as wide as on the page, so that labels have the size that they are given
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66.0, 8.0, 8.0, 20.0
 _CAPTION = 20.0  # above a chart that is an image
 _PLUS: tuple[tuple[float, float], ...] = (
     *((-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4)),
@@ -46,11 +46,10 @@ _SHAPES: tuple[tuple[tuple[float, float], ...], ...] = (
 _RADIUS = 3.2
 _MIN_MARK_HEIGHT = 7.0  # of a bar's segment, so that a mark is visible in it
 _IMAGE_STYLE = (
-    "text{font:10px sans-serif;fill:#555}.caption{font:bold 12px sans-serif;fill:#222}"
+    "text{font:11.5px sans-serif;fill:#555}.caption{font:bold 12px sans-serif;fill:#222}"
     ".grid{stroke:#ddd;stroke-width:.6}"
 )
 _MIN_FOR_MIDDLE_LABEL = 4  # intervals, so that three time labels fit
-_TITLE = re.compile(r"<title>[^<]*</title>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +66,26 @@ class Chart:
         Content of the ``<svg>``; empty without data.
     placeholder : str
         Text shown without data.
+    values : str
+        JSON of the values by interval, for ``chart_tips.js``.
     """
 
     label: str
     description: str
     svg: str
     placeholder: str = ""
+    values: str = ""
 
     def figure(self) -> str:
         """Return the chart as HTML, in the theme's colours."""
         content = f'<div class="nothing">{escape(self.placeholder)}</div>'
         if self.svg:
-            head = f'viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" role="img" aria-label="{escape(self.description)}"'
-            content = f"<svg {head}>{self.svg}</svg>"
+            content = (
+                f'<div class="plot" tabindex="0" role="group" aria-roledescription="chart" '
+                f'aria-label="{escape(self.description)}. Arrow keys read the values." '
+                f'data-values="{escape(self.values)}">'
+                f'<svg viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" aria-hidden="true">{self.svg}</svg></div>'
+            )
         return f"<figure><figcaption>{escape(self.label)}</figcaption>{content}</figure>"
 
     def image(self) -> str:
@@ -92,7 +98,7 @@ class Chart:
         width, height = _WIDTH, _HEIGHT + _CAPTION
         background = f'<rect y="{-_CAPTION}" width="{width}" height="{height}" rx="4" fill="#fff"/>'
         caption = f'<text class="caption" x="6" y="{14 - _CAPTION}">{escape(self.label)}</text>'
-        inner = f"<style>{_IMAGE_STYLE}</style>{background}{caption}{_TITLE.sub('', self.svg)}"
+        inner = f"<style>{_IMAGE_STYLE}</style>{background}{caption}{self.svg}"
         return _image(inner, f"0 {-_CAPTION:g} {width:g} {height:g}", width, height, self.description)
 
 
@@ -145,8 +151,9 @@ def lines(series: Series, column: str, label: str, format_value: Callable[[float
             if value is not None
         ]
         shapes += [_path(points, colour_of(index), across_gaps=across_gaps) for across_gaps in (True, False)]
-        shapes += [_mark(index, x, y, _tooltip(model, format_value(value), series, at)) for x, y, value, at in points]
-    return _chart(series, label, format_value, top, shapes, f"highest {format_value(max(known))}")
+        shapes += [_mark(index, x, y) for x, y, _, _ in points]
+    summary = f"highest {format_value(max(known))}"
+    return _chart(series, column, label, format_value, top, shapes, summary)
 
 
 def bars(
@@ -171,16 +178,21 @@ def bars(
             below += value
             shapes.append(
                 f'<rect x="{_x(at, series.n) + width * 0.1:.1f}" y="{y1:.1f}" width="{max(width * 0.8, 1):.1f}" '
-                f'height="{max(y0 - y1, 0.5):.1f}" fill="{colour_of(index)}">'
-                f"<title>{_tooltip(model, format_value(value), series, at)}</title></rect>"
+                f'height="{max(y0 - y1, 0.5):.1f}" fill="{colour_of(index)}"/>'
             )
             if needs_marks and y0 - y1 >= _MIN_MARK_HEIGHT:
                 shapes.append(_mark(index, _x(at + 0.5, series.n), (y0 + y1) / 2, inside=True))
-    return _chart(series, label, format_value, top, shapes, f"{format_value(sum(sums))} in total")
+    return _chart(series, column, label, format_value, top, shapes, f"{format_value(sum(sums))} in total")
 
 
 def _chart(
-    series: Series, label: str, format_value: Callable[[float], str], top: float, shapes: list[str], summary: str
+    series: Series,
+    column: str,
+    label: str,
+    format_value: Callable[[float], str],
+    top: float,
+    shapes: list[str],
+    summary: str,
 ) -> Chart:
     grid = "".join(
         f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -191,7 +203,23 @@ def _chart(
         f'<text x="{x:.1f}" y="{_HEIGHT - 5}" text-anchor="{anchor}">{escape(text)}</text>'
         for x, text, anchor in _times(series)
     )
-    return Chart(label, f"{label}, by model, {summary}", f"{grid}{times}{''.join(shapes)}")
+    values = json.dumps(_values(series, column, format_value), ensure_ascii=False, separators=(",", ":"))
+    return Chart(label, f"{label}, by model, {summary}", f"{grid}{times}{''.join(shapes)}", values=values)
+
+
+def _values(series: Series, column: str, format_value: Callable[[float], str]) -> dict[str, object]:
+    """Return the models with their colours, and of each interval its place, its time and its values."""
+    tips = []
+    for at in range(series.n):
+        shown = [
+            (index, format_value(value))
+            for index, model in enumerate(series.models)
+            if (value := series.by_column[column][model][at]) is not None
+        ]
+        if shown:
+            time = _format_time(series.instant(at), series.width)
+            tips.append((round(_x(at + 0.5, series.n) / _WIDTH, 4), time, shown))
+    return {"models": [(model, colour_of(index)) for index, model in enumerate(series.models)], "tips": tips}
 
 
 def _path(points: list[tuple[float, float, float, int]], colour: str, *, across_gaps: bool) -> str:
@@ -205,21 +233,16 @@ def _path(points: list[tuple[float, float, float, int]], colour: str, *, across_
     return f'<path d="{segments}" fill="none" stroke="{colour}" {style}/>' if segments else ""
 
 
-def _mark(index: int, x: float, y: float, title: str = "", *, inside: bool = False) -> str:
+def _mark(index: int, x: float, y: float, *, inside: bool = False) -> str:
     """Draw a model's mark, which has its own shape for readers without colours; ``inside`` a bar it is white."""
     style = 'fill="#fff" pointer-events="none"' if inside else f'fill="{colour_of(index)}"'
-    tooltip = f"<title>{title}</title>" if title else ""
     # The ninth to sixteenth model have the colours of the first eight, with the next shape each.
     corners = _SHAPES[(index + index // len(COLOURS)) % len(_SHAPES)]
     radius = _RADIUS * (0.75 if inside else 1)
     if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {style}>{tooltip}</circle>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {style}/>'
     points = " ".join(f"{x + radius * right:.1f},{y + radius * down:.1f}" for right, down in corners)
-    return f'<polygon points="{points}" {style}>{tooltip}</polygon>'
-
-
-def _tooltip(model: str, value: str, series: Series, at: int) -> str:
-    return escape(f"{model} · {value} · {_format_time(series.instant(at), series.width)}")
+    return f'<polygon points="{points}" {style}/>'
 
 
 def _times(series: Series) -> Iterator[tuple[float, str, str]]:

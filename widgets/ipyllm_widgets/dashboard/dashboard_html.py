@@ -8,6 +8,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.columns import COLUMNS, TEXT
+from ipyllm_widgets.dashboard.call_list import SORTS
 from ipyllm_widgets.dashboard.charts import swatch
 from ipyllm_widgets.dashboard.dashboard_filters import SCOPES, SPANS, STATUSES
 from ipyllm_widgets.dashboard.figures import known_values
@@ -15,6 +16,7 @@ from ipyllm_widgets.dashboard.figures import known_values
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ipyllm_widgets.dashboard.call_list import CallList
     from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
     from ipyllm_widgets.dashboard.figures import CallRow, Figures, Tile
 
@@ -104,14 +106,42 @@ def _legend(figures: Figures) -> str:
 def _calls(figures: Figures) -> str:
     if not figures.n:
         return ""
-    shown = len(figures.calls)
-    number = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
-    table = _table("Calls", figures.call_heads, map(_call_row, figures.calls))
-    return f"<h2>Calls <small>{number}; choose one to read it</small></h2>{table}"
+    listing = figures.listing
+    number = f"{figures.n_listed:,} of {figures.n:,}" if listing.search else f"{figures.n:,}"
+    title = f"<h2>Calls <small>{number}; choose one to read it</small></h2>"
+    if not figures.n_listed:
+        return f'{title}<p class="nothing">No prompt or answer of these calls contains “{escape(listing.search)}”.</p>'
+    heads = [_call_head(name, head, listing) for name, head in zip((*SORTS, ""), figures.call_heads, strict=True)]
+    return f"{title}{_table('Calls', heads, map(_call_row, figures.calls))}{_pager(figures)}"
+
+
+def _call_head(sort: str, head: str, listing: CallList) -> str:
+    """Return the head of a column, with a button that sorts by it."""
+    if not sort:
+        return f'<th scope="col">{head}</th>'
+    if sort != listing.sort:
+        return f'<th scope="col"><button type="button" data-sort="{sort}">{head}</button></th>'
+    order, arrow = ("descending", "▼") if listing.descending else ("ascending", "▲")
+    button = f'<button type="button" data-sort="{sort}">{head} <span aria-hidden="true">{arrow}</span></button>'
+    return f'<th scope="col" aria-sort="{order}">{button}</th>'
+
+
+def _pager(figures: Figures) -> str:
+    page, pages = figures.listing.page, figures.listing.n_pages(figures.n_listed)
+    if pages == 1:
+        return ""
+    buttons = []
+    for to, name in ((1, "First"), (page - 1, "Previous"), (page + 1, "Next"), (pages, "Last")):
+        disabled = "" if 1 <= to <= pages and to != page else " disabled"
+        buttons.append(f'<button type="button" data-page="{to}"{disabled}>{name}</button>')
+    where = f"<span>Page {page:,} of {pages:,}</span>"
+    return (
+        f'<nav class="pager" aria-label="Pages of calls">{buttons[0]}{buttons[1]}{where}{buttons[2]}{buttons[3]}</nav>'
+    )
 
 
 def _table(name: str, heads: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    head = "".join(head if head.startswith("<th") else f'<th scope="col">{head}</th>' for head in heads)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"

@@ -11,6 +11,7 @@ from ipyllm.dataframes.never_sent import never_sent
 from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.response import name_failure
 from ipyllm.text.format import UNKNOWN, compact_count, is_missing, money, number, seconds, shorten
+from ipyllm_widgets.dashboard.call_list import NEWEST_CALLS, CallList
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["CallRow", "Figures", "ModelRow", "Tile", "figures_of", "known_values"]
+__all__ = ["CallRow", "Figures", "ModelRow", "Tile", "figures_of", "first_metric", "known_values"]
 
 _FIRST_TIMES = {"ttft_s": ("TTFT", "Time to first token"), "ttfo_s": ("first text", "Time to first visible text")}
 """First times in the head of a table and the label of a chart; the second where a model reasons."""
@@ -51,7 +52,7 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One of the latest calls; ``cells`` are the columns between status and prompt."""
+    """One of the listed calls; ``cells`` are the columns between status and prompt."""
 
     call_id: str
     when: str
@@ -73,15 +74,23 @@ class Figures:
     charts: tuple[Chart, ...]
     call_heads: tuple[str, ...]
     calls: tuple[CallRow, ...]
+    listing: CallList = NEWEST_CALLS
+    n_listed: int = 0
+    """Calls of all pages."""
 
 
-def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
-    """Return the figures of ``calls`` and the rows of ``newest``, frames of :func:`~ipyllm.dataframes.usage.usage`."""
+def figures_of(
+    calls: pd.DataFrame, listed: pd.DataFrame, listing: CallList = NEWEST_CALLS, n_listed: int | None = None
+) -> Figures:
+    """Return the figures of ``calls`` and the rows of ``listed``, frames of :func:`~ipyllm.dataframes.usage.usage`.
+
+    ``listing`` says what is listed, one page of ``n_listed`` calls.
+    """
     n = len(calls)
     unsent = never_sent(calls)
     calls = calls[~unsent] if unsent.any() else calls
     models = sorted(calls["model"].dropna().unique())
-    metric = first_time(reasoned(calls), calls["ttfo_s"])
+    metric = first_metric(calls)
     head, _ = _FIRST_TIMES[metric]
     return Figures(
         n=n,
@@ -93,8 +102,15 @@ def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
         models=_models(calls, models, metric) if models else (),
         charts=_charts(calls, metric),
         call_heads=("when", "model", "status", head, "total", "tokens out", "cost", "prompt"),
-        calls=tuple(_call(row, metric) for row in newest.iloc[::-1].to_dict("records")),
+        calls=tuple(_call(row, metric) for row in listed.to_dict("records")),
+        listing=listing,
+        n_listed=n if n_listed is None else n_listed,
     )
+
+
+def first_metric(calls: pd.DataFrame) -> str:
+    """Return the column of first times: the first visible text where a model reasons."""
+    return first_time(reasoned(calls), calls["ttfo_s"])
 
 
 def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:

@@ -10,6 +10,8 @@ from ipyllm.dataframes.filters import read_frame
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.query import Query
 from ipyllm_widgets.dashboard.call_facts import CallFacts, facts_query
+from ipyllm_widgets.dashboard.call_list import PAGE, CallList
+from ipyllm_widgets.dashboard.figures import first_metric
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +25,6 @@ __all__ = ["FEW", "LedgerReader", "Reading"]
 FEW = 5_000
 """Calls that are read while a cell waits."""
 
-_LISTED = 50
 _REMEMBERED = 1_000  # calls that can be opened: a click may come after newer calls pushed its row out of the list
 
 
@@ -33,8 +34,12 @@ class Reading:
 
     Attributes
     ----------
-    calls, newest : DataFrame
-        What figures need of all calls, and all columns of the newest, with their texts.
+    calls, listed : DataFrame
+        What figures need of all calls, and all columns of the listed ones, with their texts, in their order.
+    listing : CallList
+        What is listed; its page is one that there is.
+    n_listed : int
+        Calls of all pages of the list.
     models : list of str
         Models of the calls without the filters for model and status: those that could be chosen instead.
     read_error : str or None
@@ -48,7 +53,9 @@ class Reading:
     """
 
     calls: pd.DataFrame
-    newest: pd.DataFrame
+    listed: pd.DataFrame
+    listing: CallList
+    n_listed: int
     models: list[str]
     read_error: str | None
     n_read: int
@@ -69,41 +76,66 @@ class LedgerReader:
         self.notices: list[str] = []
         self._facts: CallFacts | None = None
         self._started_at: dict[str, pd.Timestamp] = {}
+        self._found: tuple[object, frozenset[str]] = (None, frozenset())
 
-    def calls(self, filters: DashboardFilters) -> Reading:
+    def calls(self, filters: DashboardFilters, listing: CallList) -> Reading:
         """Return the calls that meet ``filters``, earliest first, and remember them for :meth:`at_once`."""
-        return self._read_facts(filters, None)
+        return self._read_facts(filters, listing, None)
 
-    def at_once(self, filters: DashboardFilters) -> Reading:
+    def at_once(self, filters: DashboardFilters, listing: CallList) -> Reading:
         """Return what can be shown without a wait: all calls if they are few, or were read before, or else the newest.
 
         ``n_newest`` says how many these are; the calls that were read before may have gone on since.
         """
         facts = self._facts
         if facts is not None and len(facts.table) > FEW and facts.have(filters):
-            return replace(self._reading(facts, filters, None), is_current=False)
-        newest = self._read_facts(filters, FEW)
+            return replace(self._reading(facts, filters, listing, None), is_current=False)
+        newest = self._read_facts(filters, listing, FEW)
         return replace(newest, n_newest=FEW, is_current=False) if newest.n_read == FEW else newest
 
-    def _read_facts(self, filters: DashboardFilters, limit: int | None) -> Reading:
+    def _read_facts(self, filters: DashboardFilters, listing: CallList, limit: int | None) -> Reading:
         rows = self._read(facts_query(filters).with_limit(limit))
         read_error = current_ledger().read_error
         facts = CallFacts.of(rows, filters)
         if limit is None and not read_error:
             self._facts = facts
-        return self._reading(facts, filters, read_error)
+        return self._reading(facts, filters, listing, read_error)
 
-    def _reading(self, facts: CallFacts, filters: DashboardFilters, read_error: str | None) -> Reading:
+    def _reading(
+        self, facts: CallFacts, filters: DashboardFilters, listing: CallList, read_error: str | None
+    ) -> Reading:
         calls = facts.matching(filters)
-        newest = self._read(Query(call_ids=tuple(calls["call_id"].tail(_LISTED)) or ("none",)))
-        read_error = read_error or current_ledger().read_error
+        wanted = (
+            calls[calls["call_id"].isin(self._containing(calls, filters, listing.search))] if listing.search else calls
+        )
+        listing = replace(listing, page=min(listing.page, listing.n_pages(len(wanted))))
+        ids = listing.arranged(wanted, first_metric(calls))["call_id"].iloc[
+            (listing.page - 1) * PAGE : listing.page * PAGE
+        ]
+        rows = self._read(Query(call_ids=tuple(ids) or ("none",)))
+        order = {call_id: at for at, call_id in enumerate(ids)}
+        listed = rows.iloc[rows["call_id"].map(order).argsort()]
         if read_error:  # it is shown while it lasts, so not as a notice too
             self.notices = [sentence for sentence in self.notices if not sentence.startswith(read_error)]
-        for call_id, started_at in zip(newest["call_id"], newest["started_at"], strict=True):
+        for call_id, started_at in zip(listed["call_id"], listed["started_at"], strict=True):
             self._started_at[call_id] = started_at
         while len(self._started_at) > _REMEMBERED:
             del self._started_at[next(iter(self._started_at))]
-        return Reading(calls, newest, facts.models(), read_error, n_read=len(facts.table))
+        return Reading(calls, listed, listing, len(wanted), facts.models(), read_error, n_read=len(facts.table))
+
+    def _containing(self, calls: pd.DataFrame, filters: DashboardFilters, text: str) -> frozenset[str]:
+        """Return the ids of the calls with a text in prompt or answer; searched again only if there are other calls."""
+        key = (
+            filters,
+            text,
+            len(calls),
+            calls["call_id"].iloc[-1] if len(calls) else "",
+            int((calls["status"] == "running").sum()),
+        )
+        if self._found[0] != key:
+            query = replace(filters.query(), containing=text, text=False, only=frozenset({"call_id"}))
+            self._found = key, frozenset(self._read(query)["call_id"])
+        return self._found[1]
 
     def call(self, call_id: str) -> Mapping[Any, Any] | None:
         """Return the row of a listed call with its texts; None if it was not listed or no longer exists."""

@@ -47,7 +47,13 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     title = " · ".join(filter(None, ("Usage", *_active_filters(filters), part, taken)))
     sums = [f"<b>{tile.value}</b>{_small(tile.note)}" for tile in figures.tiles]
     newest = figures.calls[:_NEWEST]
-    calls = f"<h4>The newest {len(newest)} of {figures.n:,} calls</h4>{_table(figures.call_heads, map(_call, newest))}"
+    words = figures.listing.words
+    which = (
+        f"{len(newest)} of {figures.n:,} calls, {escape(words)}"
+        if words
+        else f"The newest {len(newest)} of {figures.n:,} calls"
+    )
+    calls = f"<h4>{which}</h4>{_table(figures.call_heads, map(_call, newest))}"
     models = [
         [f"{swatch_image(row.index)} {_one_line(row.model)}{_small(row.note)}", *row.cells] for row in figures.models
     ]

@@ -19,6 +19,7 @@ from ipyllm.fork_safety import renewed_in_child
 from ipyllm.observability.logs import log_failure
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
+from ipyllm_widgets.dashboard.call_list import CallList
 from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
 from ipyllm_widgets.dashboard.dashboard_html import DashboardHtml, call_html, dashboard_html
 from ipyllm_widgets.dashboard.figures import figures_of
@@ -78,6 +79,7 @@ class UsageDashboard(CommandWidget):
         "filter": {"name": str, "value": object},
         "call": {"call_id": str},
         "export": {"format": str},
+        "list": {"sort?": str, "descending?": bool, "page?": int, "search?": str},
     }
 
     filters = traitlets.Dict().tag(sync=True)
@@ -87,6 +89,7 @@ class UsageDashboard(CommandWidget):
     models = traitlets.Unicode().tag(sync=True)
     charts = traitlets.Unicode().tag(sync=True)
     calls = traitlets.Unicode().tag(sync=True)
+    search = traitlets.Unicode().tag(sync=True)
     problem = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, *, every_s: float = 2.0, **filters: str) -> None:
@@ -102,6 +105,7 @@ class UsageDashboard(CommandWidget):
             active = active.replace(name, value)
         super().__init__(filters=asdict(active), every_s=float(every_s))
         self._active = active
+        self._listing = CallList()
         self._refresh_lock = renewed_in_child(threading.Lock())
         self._reader = LedgerReader()
         self._notice_ends: dict[str, float] = {}
@@ -130,17 +134,17 @@ class UsageDashboard(CommandWidget):
                 self._wake.set()
                 self._start_thread()
 
-    def _show(self, read: Callable[[DashboardFilters], Reading]) -> bool:
+    def _show(self, read: Callable[[DashboardFilters, CallList], Reading]) -> bool:
         """Show a reading, and return whether there is no more to be read now."""
         with self._refresh_lock:
-            active = self._active
+            active, listing = self._active, self._listing
             read_at = datetime.now().astimezone()
             try:
-                reading = read(active)
+                reading = read(active, listing)
                 if reading.read_error and self._shown:  # the shown figures include more than the calls in memory
                     self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
                     return True
-                figures = figures_of(reading.calls, reading.newest)
+                figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
                 html = dashboard_html(figures, active, reading.models)
             except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
                 log_failure(_logger, "the dashboard could not be rendered", exc)
@@ -176,6 +180,24 @@ class UsageDashboard(CommandWidget):
             Category ``bad_request``, as for the constructor; nothing is changed.
         """
         self._set_filters(filters)
+        self._show_at_once()
+
+    def list_calls(self, **changes: Any) -> None:
+        """Change what part of the calls is listed, as a click on the head of a column does.
+
+        Parameters
+        ----------
+        **changes
+            ``sort`` (``"when"``, ``"model"``, ``"status"``, ``"first"``: the time to the first token, ``"total"``,
+            ``"tokens"``, ``"cost"``), ``descending``, ``page`` (from 1), ``search``: a text in prompt or answer.
+
+        Raises
+        ------
+        LLMError
+            Category ``bad_request``: a value does not exist; nothing is changed.
+        """
+        self._listing = self._listing.replace(**changes)
+        self.search = self._listing.search
         self._show_at_once()
 
     def export(self, path: str | os.PathLike[str]) -> Path:
@@ -244,6 +266,9 @@ class UsageDashboard(CommandWidget):
     def _do_filter(self, _content: dict[str, Any], _buffers: Sequence[Any], *, name: str, value: object) -> None:
         self._set_filters({name: value})
         self._show_at_once()
+
+    def _do_list(self, _content: dict[str, Any], _buffers: Sequence[Any], **changes: Any) -> None:
+        self.list_calls(**changes)
 
     def _do_call(self, _content: dict[str, Any], _buffers: Sequence[Any], *, call_id: str) -> None:
         row = self._reader.call(call_id)

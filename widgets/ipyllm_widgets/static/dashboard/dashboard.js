@@ -1,11 +1,13 @@
 // The dashboard view: shows the parts that Python has rendered, and sends what was clicked.
 
 import { Commands } from "../commands.js";
-import { isolateKeys, setHtml } from "../dom.js";
+import { h, isolateKeys, setHtml } from "../dom.js";
+import { ChartTips } from "./chart_tips.js";
 
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
 const HERE_EVERY_MS = 15_000;
 const MAX_HOLD_MS = 2_000;
+const SEARCH_CALLS_AFTER_MS = 350; // without a key
 
 /** @param {{ model: any, el: HTMLElement }} context */
 function render({ model, el }) {
@@ -36,7 +38,15 @@ function render({ model, el }) {
     const error = await commands.send(command, fields);
     if (error) showNotice(error);
   };
-  el.append(sections.bar, notice, sections.tiles, sections.models, sections.charts, opened, sections.calls);
+  let searchTimer = 0;
+  const search = h("input", { type: "search", placeholder: "in prompts and answers", size: 24, input: () => {
+    clearTimeout(searchTimer);
+    searchTimer = setTimeout(() => ask("list", { search: search.value }), SEARCH_CALLS_AFTER_MS);
+  } });
+  const searchRow = h("form", { class: "ipyllm-find", role: "search", submit: (/** @type {Event} */ event) => event.preventDefault() }, h("label", {}, "Find calls ", search));
+  const showSearch = () => document.activeElement !== search && (search.value = model.get("search"));
+  const tips = new ChartTips(sections.charts);
+  el.append(sections.bar, notice, sections.tiles, sections.models, sections.charts, tips.status, opened, searchRow, sections.calls);
 
   // Replacing an element while the mouse button is down loses the click: such updates wait.
   let isHeld = false;
@@ -64,9 +74,11 @@ function render({ model, el }) {
     const active = document.activeElement;
     const focused = active instanceof HTMLElement && section.contains(active) ? active : null;
     if (name === "bar" && focused?.matches("input")) return; // not while somebody types in it
-    const attribute = focused && ["data-filter", "data-call", "data-export"].find((key) => focused.hasAttribute(key));
+    const attribute = focused && ["data-filter", "data-call", "data-export", "data-sort", "data-page"].find((key) => focused.hasAttribute(key));
     const scrollTop = section.querySelector(".scroll")?.scrollTop ?? 0;
-    setHtml(section, model.get(name));
+    if (name === "charts") tips.keep(() => setHtml(section, model.get(name)));
+    else setHtml(section, model.get(name));
+    if (name === "calls") searchRow.hidden = !model.get(name);
     const scroll = section.querySelector(".scroll");
     if (scroll) scroll.scrollTop = scrollTop;
     const replacement = attribute && section.querySelector(`[${attribute}="${CSS.escape(focused?.getAttribute(attribute) ?? "")}"]`);
@@ -80,6 +92,7 @@ function render({ model, el }) {
   /** @param {Event} event */
   function onChange(event) {
     const control = event.target;
+    if (control === search) return;
     if (!(control instanceof HTMLInputElement || control instanceof HTMLSelectElement)) return;
     ask("filter", { name: control.dataset.filter, value: control.value });
   }
@@ -89,6 +102,11 @@ function render({ model, el }) {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button) return;
     if (button.dataset.call) ask("call", { call_id: button.dataset.call });
+    else if (button.dataset.sort) {
+      const order = button.closest("th")?.getAttribute("aria-sort");
+      // Times, tokens and costs begin with the largest, names with A.
+      ask("list", { sort: button.dataset.sort, descending: order ? order === "ascending" : !["model", "status"].includes(button.dataset.sort) });
+    } else if (button.dataset.page) ask("list", { page: Number(button.dataset.page) });
     else if (button.dataset.export) ask("export", { format: button.dataset.export });
     else if ("close" in button.dataset) close();
   }
@@ -137,11 +155,13 @@ function render({ model, el }) {
   for (const [event, update] of updates) model.on(event, update);
   const onProblem = () => showNotice();
   model.on("change:problem", onProblem);
+  model.on("change:search", showSearch);
   model.on("msg:custom", onMessage);
   el.addEventListener("change", onChange);
   el.addEventListener("click", onClick);
   el.addEventListener("keydown", onKey);
   PARTS.forEach(show);
+  showSearch();
   showNotice();
   const here = () => document.visibilityState === "visible" && !commands.gone && model.send({ command: "here", view: commands.view });
   here();
@@ -158,7 +178,9 @@ function render({ model, el }) {
       // The kernel is gone.
     }
     for (const [event, update] of updates) model.off(event, update);
+    clearTimeout(searchTimer);
     model.off("change:problem", onProblem);
+    model.off("change:search", showSearch);
     commands.close();
     model.off("msg:custom", onMessage);
   };

@@ -1,0 +1,96 @@
+"""Composing in a chat, in both themes: files, the menu of prompts, the estimate; and thumbs on answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.axe import needs_axe, violations
+from tests.browser.chat import ANSWER, PNG, Chat, screenshot
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer
+
+pytestmark = [pytest.mark.browser, pytest.mark.thorough, needs_chromium, pytest.mark.timeout(300)]
+
+PROMPTS = """
+from pathlib import Path
+Path("prompts").mkdir(exist_ok=True)
+for name, text in {"review": "Review this code: what is wrong?", "explain": "Explain it to a child.",
+                   "unit tests": "Write unit tests."}.items():
+    Path("prompts", f"{name}.md").write_text(text)
+"""
+FILES = [
+    {
+        "name": "results-of-the-third-experiment-with-a-long-name.csv",
+        "mimeType": "text/csv",
+        "buffer": b"a,b\n1,2\n" * 90,
+    },
+    {"name": "fit.py", "mimeType": "text/x-python", "buffer": b"print(1)\n"},
+    {"name": "plot.png", "mimeType": "image/png", "buffer": PNG},
+]
+
+
+def opened(lab):
+    name = f"talk-{next(lab.conversation_numbers)}"
+    source = f"{PROMPTS}\nfrom ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r})\nchat"
+    lab.notebook.rewrite([source])
+    return Chat(lab.notebook.run(0))
+
+
+@needs_axe
+def test_files_prompts_estimate_and_thumbs(stage):
+    lab, fake = stage
+    found = []
+
+    def look(where):
+        found.extend((where, *violation) for violation in violations(lab.page, ".ipyllm-chat"))
+        screenshot(lab, f"chat-{where}")
+
+    chat = opened(lab)
+    chat.box.fill("/")
+    options = chat.root.locator(".ipyllm-prompt-option")
+    options.nth(2).wait_for()
+    look("prompts")
+    chat.box.press_sequentially("te")
+    assert options.all_inner_texts() == ["unit tests Write unit tests."]
+    chat.box.press("Enter")
+    chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'Write unit tests.'")
+    chat.box.fill("/nothing")
+    chat.root.get_by_text("None of your prompts").wait_for()
+    chat.box.press("Escape")
+    assert options.count() == 0
+
+    chat.box.fill("What stands out in these?")
+    chat.root.get_by_label("Files", exact=True).set_input_files(FILES)
+    chat.root.get_by_text("720 B").wait_for()
+    chat.root.locator(".ipyllm-estimate", has_text="tokens to send").wait_for()
+    look("files")
+    chat.button("Remove fit.py").click()
+    fake.default = answer(ANSWER)
+    chat.box.press("Enter")
+    chat.footers().first.wait_for()
+    assert chat.turns.last.locator(".ipyllm-chip").inner_text().split("\n")[-1] == "719 characters"
+    assert chat.root.locator(".ipyllm-estimate").inner_text() == ""
+    chat.button("Good answer").click()
+    chat.root.locator("[aria-pressed=true][title='Good answer']").wait_for()
+    look("thumbs")
+    chat.box.fill("/usr/bin is a folder")
+    chat.box.press("Enter")
+    chat.footers().nth(1).wait_for()
+
+    for name, change in (
+        ("420", lambda: lab.page.set_viewport_size({"width": 420, "height": 900})),
+        ("forced", lambda: lab.page.emulate_media(forced_colors="active")),
+    ):
+        change()
+        chat.box.fill("/")
+        options.nth(2).wait_for()
+        chat.root.get_by_label("Files", exact=True).set_input_files(FILES)
+        chat.box.scroll_into_view_if_needed()
+        screenshot(lab, f"chat-composing-{name}")
+        chat.root.locator(".ipyllm-composer").screenshot(path=f"build/screenshots/composer-{name}-{lab.theme}.png")
+        chat.box.press("Escape")
+        while chat.root.locator(".ipyllm-draft button").count():
+            chat.root.locator(".ipyllm-draft button").first.click()
+    lab.page.emulate_media(forced_colors="none")
+    lab.page.set_viewport_size({"width": 1280, "height": 900})
+    assert found == []
