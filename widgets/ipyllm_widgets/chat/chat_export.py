@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ipyllm.conversations.export import export_conversation
@@ -12,9 +10,12 @@ from ipyllm.errors import bad_request
 from ipyllm.rendering import STYLE
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
+from ipyllm.user_file import write_file
 from ipyllm_widgets.chat.static_transcript import message_html
 
 if TYPE_CHECKING:
+    import os
+
     from ipyllm.conversations.history import ConversationHistory
 
 __all__ = ["ExportFormat", "export_chat"]
@@ -55,12 +56,7 @@ def export_chat(
     else:
         text = export_conversation(history, form, title=title)
     if path is not None:
-        target = Path(path).expanduser()
-        try:
-            target.write_text(text, encoding="utf-8", errors="replace")
-        except (OSError, ValueError) as exc:
-            reason = getattr(exc, "strerror", None) or str(exc)
-            raise bad_request(f"The file {os.fspath(path)!r} cannot be written: {reason}.") from None
+        write_file(path, text)
     return text
 
 
