@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from html import escape
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
@@ -15,9 +14,12 @@ from ipyllm.rendering.markdown_source import fenced
 from ipyllm.text.format import count, shorten
 from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import strip_control_sequences
+from ipyllm.user_file import file_path, write_file
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from ipyllm.conversations.history import Turn
@@ -164,7 +166,7 @@ def save(name: str, path: str, *, replace: bool) -> str:
 
 def load(name: str, path: str, *, replace: bool) -> str:
     """Load a saved conversation."""
-    loaded = ConversationHistory.load(Path(path).expanduser())
+    loaded = ConversationHistory.load(path)
     history = conversation(name)
     if len(history) and not replace:
         held = count(len(history), "message")
@@ -179,17 +181,13 @@ def export(name: str, path: str, *, replace: bool) -> str:
     """Write the conversation as a document."""
     from ipyllm.conversations.export import FORMATS, export_conversation
 
-    suffix = Path(path).suffix.removeprefix(".").lower()
+    suffix = file_path(path).suffix.removeprefix(".").lower()
     if suffix not in FORMATS:
         endings = ", ".join("." + known for known in FORMATS)
         hint = suggest(suffix, FORMATS, otherwise="")
         raise MagicError(f"%llm_history export writes files that end in {endings}, not {path!r}. {hint}")
     text = export_conversation(existing_conversation(name), suffix, title=name)
-    target = _target(path, replace=replace)
-    try:
-        target.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as exc:
-        raise MagicError(f"{target} cannot be written: {exc.strerror or exc}.") from None
+    target = write_file(_target(path, replace=replace), text)
     return f"Exported {name!r} ({count(len(conversation(name)), 'message')}) to {target}."
 
 
@@ -231,7 +229,7 @@ def existing_conversation(name: str) -> ConversationHistory:
 
 
 def _target(path: str, *, replace: bool) -> Path:
-    target = Path(path).expanduser()
+    target = file_path(path)
     if target.exists() and not replace:
         raise MagicError(f"{target} already exists: choose another name, or use --replace.")
     return target

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations.notebook import notebook_path
 from ipyllm.ledger.ids import kernel_id, set_kernel_id
+from ipyllm.user_file import read_file
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -61,6 +62,9 @@ def request_date(shell: InteractiveShell) -> datetime | None:
     return None
 
 
+_MAX_NOTEBOOK_BYTES = 256_000_000
+
+
 class SavedNotebook(NamedTuple):
     """The file of a notebook: its text, and when it was saved, in seconds since the epoch."""
 
@@ -76,7 +80,7 @@ def saved_notebook() -> SavedNotebook | None:
     # Jupyter's path is relative to the root of its server, the kernel's folder or one above it.
     for path in (Path(str(name)), Path.cwd() / PurePath(str(name)).name):
         with suppress(OSError, ValueError):  # not found, or not a text
-            return SavedNotebook(path.read_text(encoding="utf-8"), path.stat().st_mtime)
+            return SavedNotebook(read_file(path, _MAX_NOTEBOOK_BYTES).decode(), path.stat().st_mtime)
     return None
 
 
@@ -85,7 +89,7 @@ def notebook_cells() -> set[str]:
     saved = saved_notebook()
     try:
         return {str(cell["id"]) for cell in json.loads(saved.text)["cells"] if "id" in cell} if saved else set()
-    except (ValueError, KeyError, TypeError):  # not a notebook
+    except (ValueError, KeyError, TypeError, RecursionError):  # not a notebook
         return set()
 
 

@@ -218,12 +218,19 @@ def named_variants(given: Any, parameter: str) -> dict[str, Any]:
 def _questions(prompt: str | Iterable[Message] | Mapping[str, str | Iterable[Message]]) -> list[tuple[str, Any]]:
     """Return the prompts with the names of their variants; of a single one, the name is empty."""
     if not isinstance(prompt, Mapping):
-        return [("", prompt if isinstance(prompt, str) else list(prompt))]
+        return [("", _question(prompt))]
     if {"role", "content"} <= prompt.keys():
         raise bad_request("prompt is one message: give a list of messages, or a mapping of names to prompts.")
-    asked = {name: text if isinstance(text, str) else list(text) for name, text in prompt.items()}
+    asked = {name: _question(text) for name, text in prompt.items()}
     as_text = {name: text if isinstance(text, str) else canonical_json(text) for name, text in asked.items()}
     return [(name, asked[name]) for name in named_variants(as_text, "prompt")]
+
+
+def _question(prompt: Any) -> Any:
+    if isinstance(prompt, bytes) or not isinstance(prompt, Iterable):
+        kind = type(prompt).__name__
+        raise bad_request(f"A prompt is text, or a list of messages; prompt may have some by name. {kind} is neither.")
+    return prompt if isinstance(prompt, str) else list(prompt)
 
 
 def _model_list(models: Any) -> list[Any]:

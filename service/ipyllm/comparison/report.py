@@ -11,7 +11,6 @@ import platform
 from html import escape
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm._version import __version__
@@ -22,9 +21,11 @@ from ipyllm.rendering import to_html
 from ipyllm.text.format import count, join_names, number, seconds, shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
+from ipyllm.user_file import file_path, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     import pandas as pd
     from matplotlib.figure import Figure
@@ -101,7 +102,7 @@ def write(
     Raises
     ------
     LLMError
-        ``bad_request``: no calls, no such baseline, or no such folder.
+        ``bad_request``: no calls, no such baseline, no such folder, or the file cannot be written.
     """
     import pandas as pd
 
@@ -111,7 +112,7 @@ def write(
     from ipyllm.statistics.families import families_of
     from ipyllm.statistics.observations import observe
 
-    path = Path(path)
+    path = file_path(path)
     if not path.parent.is_dir():
         raise bad_request(f"The folder {str(path.parent)!r} of the report does not exist.")
     calls = results if isinstance(results, pd.DataFrame) else getattr(results, "calls", results)
@@ -149,8 +150,7 @@ def write(
     sections.append(answers)
     sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}</section>")
     script_source = explorer.script_source if explorer is not None else ""
-    path.write_text(page(title, "\n".join(sections), script_source), encoding="utf-8")
-    return path
+    return write_file(path, page(title, "\n".join(sections), script_source))
 
 
 def _facts(observed: Observations) -> str:

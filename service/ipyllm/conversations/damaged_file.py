@@ -43,10 +43,16 @@ def _recover_turns(text: str, is_valid: Callable[[dict[str, Any]], bool]) -> tup
     document |= {"format": "ipyllm-conversation", "version": document["version"] or 1, "turns": []}
     if not is_valid(document):
         document |= dict.fromkeys(_FIELDS) | {"version": 1}
+    keys: set[str] = set()  # of which each turn has its own
     # Line breaks in texts are escaped, so a line like this is where a turn begins.
     for part in re.split(r"^  \{$", text, flags=re.MULTILINE)[1:]:
         turn = _value_at("{" + part, "")
-        if turn is not None and is_valid(document | {"turns": [*document["turns"], turn]}):
+        # By itself: to check the turns before it each time would take hours, of a file with many.
+        if turn is None or not is_valid({"format": document["format"], "version": 1, "turns": [turn]}):
+            continue
+        key = turn.get("key")
+        if key is None or key not in keys:
+            keys.add(key)
             document["turns"].append(turn)
     n_turns = max(len(re.findall(r'^   "messages": \[', text, flags=re.MULTILINE)), len(document["turns"]))
     if not document["turns"]:

@@ -11,7 +11,6 @@ import math
 import os
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.atomic_file import atomic_write
@@ -19,10 +18,12 @@ from ipyllm.conversations.damaged_file import keep_copy, recover
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact_json import redact_json
+from ipyllm.user_file import file_path, read_file
 from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ipyllm.messages import Message
 
@@ -37,6 +38,8 @@ _ROLES = (*SYSTEM_ROLES, "user", "assistant", "tool")
 
 _FORMAT = "ipyllm-conversation"
 _VERSION = 1
+_MAX_BYTES = 256_000_000
+_MAX_VALUES = 10_000_000  # of which an empty list of two bytes takes 64 bytes of memory
 _MAX_DEPTH = 32  # messages of the protocol nest 6 deep; without a limit, others could exhaust the stack
 
 
@@ -181,10 +184,9 @@ def read(path: str | os.PathLike[str]) -> Transcript:
     Of a damaged file, what can be read is returned, with a warning, and a copy of it is kept.
     """
     try:
-        source = _resolved(path)
-        if source.exists() and not source.is_file():  # a device or a pipe may have no end
-            raise _file_error(path, "is not a file")
-        data = source.read_bytes()
+        data = read_file(_resolved(path), _MAX_BYTES)
+        if data.count(b",") > _MAX_VALUES:
+            raise _file_error(path, f"has more than {_MAX_VALUES:,} values, which no conversation needs")
     except _FILE_ERRORS as exc:
         raise _file_error(path, f"cannot be read: {_reason(exc)}") from None
     try:
@@ -266,7 +268,7 @@ _FILE_ERRORS = (OSError, ValueError, RuntimeError)
 
 def _resolved(path: str | os.PathLike[str]) -> Path:
     # Follows a link: saving would otherwise replace the link by a file.
-    return Path(path).expanduser().resolve()
+    return file_path(path).resolve()
 
 
 def _reason(exc: Exception) -> str:
@@ -275,4 +277,4 @@ def _reason(exc: Exception) -> str:
 
 
 def _file_error(path: str | os.PathLike[str], what: str) -> LLMError:
-    return bad_request(f"The file {os.fspath(path)!r} {what}.")
+    return bad_request(f"The file {shorten(repr(os.fspath(path)), 120)} {what}.")

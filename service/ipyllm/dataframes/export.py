@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ipyllm.atomic_file import atomic_write
@@ -13,11 +12,13 @@ from ipyllm.dataframes.filters import read_frames
 from ipyllm.dataframes.parquet_pages import arrow_pages, schema_of
 from ipyllm.errors import bad_request
 from ipyllm.ledger.current import current_ledger
-from ipyllm.text.format import join_names
+from ipyllm.text.format import join_names, shorten
+from ipyllm.user_file import file_path
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     import pandas as pd
     import pyarrow as pa
@@ -61,8 +62,8 @@ def export_usage(
     Raises
     ------
     LLMError
-        The extension is not one of these, there are both calls and filters, the ledger cannot be read, or the file
-        cannot be written.
+        The path or its extension is not one of these, ``calls`` is no table, there are both calls and filters, the
+        ledger cannot be read, or the file cannot be written.
     ValueError, TypeError
         A filter is not one that :func:`ipyllm.usage` takes.
 
@@ -81,10 +82,11 @@ def export_usage(
     openai/gpt-6-luna,"{""arm"": ""a""}"
     <BLANKLINE>
     """
-    target = Path(path).expanduser().absolute()
+    target = file_path(path)
     write = _WRITERS.get(target.suffix.lower())
     if write is None:
-        raise bad_request(f"{target.name!r} is not a file that calls can be exported to. Use {' or '.join(_WRITERS)}.")
+        shown = shorten(repr(target.name), 100)
+        raise bad_request(f"{shown} is not a file that calls can be exported to. Use {' or '.join(_WRITERS)}.")
     if calls is not None and (filters or ledger is not None):
         names = join_names([*filters, *(["ledger"] if ledger is not None else [])])
         raise bad_request(f"{names} chooses calls of the ledger: give either calls or filters.")
@@ -93,6 +95,10 @@ def export_usage(
 
         given: _Frame | _Stored = _Stored(calls_query(**filters), current_ledger() if ledger is None else ledger)
     else:
+        import pandas as pd
+
+        if not isinstance(calls, pd.DataFrame):
+            raise bad_request(f"calls must be a table that usage() or votes() returned, not a {type(calls).__name__}.")
         given = _Frame(calls)
     try:
         with atomic_write(target) as file:

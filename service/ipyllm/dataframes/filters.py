@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
 from ipyllm.errors import bad_request
 from ipyllm.ledger.ledger import READ_WAIT_S
 from ipyllm.ledger.wait_limit import wait_limit
+from ipyllm.text.format import shorten
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -20,11 +22,21 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["as_tuple", "kernel_filter", "read_frame", "read_frames", "read_page"]
+__all__ = ["as_tuple", "kernel_filter", "read_frame", "read_frames", "read_page", "shown_value"]
+
+
+_MAX_SHOWN = 100  # characters of a value in an error
 
 
 def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
-    """Return the kernel ids that ``kernel`` stands for: this kernel's for ``"current"``, None for all."""
+    """Return the kernel ids that ``kernel`` stands for: this kernel's for ``"current"``, None for all.
+
+    Raises ValueError for anything but text and None.
+    """
+    given: object = kernel
+    if not isinstance(given, str | None):
+        shown = shown_value(given)
+        raise ValueError(f"kernel must be 'current', a kernel's id, or None for all kernels, not {shown}.")  # noqa: TRY004 - one kind of error to catch
     if kernel == "current":
         from ipyllm.ledger.ids import kernel_ids
 
@@ -35,15 +47,23 @@ def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
 def as_tuple(name: str, given: str | Sequence[str] | None, accepted: Collection[str] = ()) -> tuple[str, ...]:
     """Return one or several values of the parameter ``name`` as a tuple.
 
-    Raises ValueError for a value that is not ``accepted``; without ``accepted``, all are.
+    Raises ValueError for what is no text, and for a value that is not ``accepted``; without ``accepted``, all are.
     """
     if given is None:
         return ()
-    found = (given,) if isinstance(given, str) else tuple(given)
+    is_list = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    found: tuple[object, ...] = tuple(given) if is_list else (given,)
     for value in found:
+        if not isinstance(value, str):
+            raise ValueError(f"{name} must be text, or a list of texts, not {shown_value(value)}.")  # noqa: TRY004
         if accepted and value not in accepted:
-            raise ValueError(f"There is no {name} {value!r}. {suggest(value, accepted)}")
-    return found
+            raise ValueError(f"There is no {name} {shown_value(value)}. {suggest(value, accepted)}")
+    return tuple(map(str, found))
+
+
+def shown_value(value: object) -> str:
+    """Return a value of a user as an error shows it: a text or number cut, of anything else its type."""
+    return shorten(repr(value), _MAX_SHOWN) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
 
 
 def read_frame(

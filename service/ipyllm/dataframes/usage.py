@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.dataframes.call_totals import counted, is_uncounted
-from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
+from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame, shown_value
 from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.dataframes.never_sent import never_sent
 from ipyllm.ledger.columns import COLUMNS, FINAL, TEXT
 from ipyllm.ledger.query import Query
+from ipyllm.plain_values import plain_number
 from ipyllm.request import Origin
 from ipyllm.text.format import join_names
 from ipyllm.text.suggest import suggest
@@ -96,8 +97,8 @@ def usage(
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is not a date, there is no such status, origin or column, ``limit`` is below 1, or a
-        column of text is asked for with ``text=False``.
+        ``since`` or ``until`` is not a date, there is no such status, origin or column, a filter is not text,
+        ``limit`` is below 1, or a column of text is asked for with ``text=False``.
     """
     query = calls_query(
         kernel,
@@ -135,8 +136,11 @@ def calls_query(
     limit: int | None = None,
 ) -> Query:
     """Return the query of :func:`usage`; it raises as that does."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit!r} must be 1 or more. Leave it out for all calls.")
+    limit = plain_number(limit)
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ValueError(
+            f"limit must be a whole number, 1 or more, not {shown_value(limit)}. Leave it out for all calls."
+        )
     return Query(
         kernel_ids=kernel_filter(kernel),
         since=parse_time("since", since),
@@ -179,7 +183,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Raises
     ------
     ValueError
-        There is no column or key ``by``; the message suggests one.
+        There is no column or key ``by``, and the message suggests one; or ``frame`` is no table.
 
     Examples
     --------
@@ -193,6 +197,8 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     from ipyllm.dataframes.summary_frame import SummaryFrame
 
     names = as_tuple("by", by)
+    if not isinstance(frame, pd.DataFrame):
+        raise ValueError(f"summarise() takes a table that usage() returned, not a {type(frame).__name__}.")  # noqa: TRY004 - one kind of error to catch
     if not names:
         raise ValueError("summarise() needs a column to group by, for example by='model'.")
     missing = ({*_SUMMED, *names} & COLUMNS.keys()) - {*frame.columns}

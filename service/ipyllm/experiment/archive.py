@@ -6,7 +6,6 @@ import json
 import zipfile
 from datetime import datetime
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm._version import __version__
@@ -18,10 +17,12 @@ from ipyllm.ledger.columns import COLUMNS, Kind
 from ipyllm.text.format import is_missing, shorten
 from ipyllm.text.redact_json import redact_json
 from ipyllm.text.terminal import strip_control_sequences
+from ipyllm.user_file import file_path
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import pandas as pd
 
@@ -66,9 +67,9 @@ def write_archive(
     LLMError
         ``bad_request``: the name does not end in ``.zip``, pyarrow is missing, or the file cannot be written.
     """
-    target = Path(path).expanduser().absolute()
+    target = file_path(path)
     if target.suffix.lower() != ".zip":
-        raise bad_request(f"{target.name!r} must end in .zip.")
+        raise bad_request(f"{shorten(repr(target.name), 120)} must end in .zip.")
     document = {"format": _FORMAT, "version": _VERSION, "ipyllm": __version__, **document}
     try:
         with atomic_write(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -98,16 +99,16 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dic
     LLMError
         ``bad_request``: the file cannot be read, or is no saved experiment.
     """
-    source = Path(path).expanduser()
+    source = file_path(path)
     shown = shorten(str(source), 120)
     try:
         return _read(source)
-    except OSError as exc:
-        raise bad_request(f"{shown} cannot be read: {exc.strerror or exc}.") from None
     except ImportError:
         raise bad_request("Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]'.") from None
     except Exception as exc:  # noqa: BLE001 - zipfile and pyarrow raise anything, of damaged data
-        why = strip_control_sequences(shorten(str(exc), 200)).rstrip(".")
+        if isinstance(exc, OSError) and exc.strerror:  # of the file; pyarrow's have none
+            raise bad_request(f"{shown} cannot be read: {exc.strerror}.") from None
+        why = strip_control_sequences(shorten(str(exc), 200)).rstrip(". ")
         raise bad_request(f"{shown} is not an experiment that results.save() wrote: {why}.") from None
 
 

@@ -15,6 +15,7 @@ from ipyllm.experiment.not_a_prompt import not_a_prompt
 from ipyllm.services.given_messages import are_messages
 from ipyllm.text.format import is_missing, shorten
 from ipyllm.text.text_file import decode_text
+from ipyllm.user_file import file_path
 from ipyllm.validate import as_text
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _calls_of(ledger: Any) -> pd.DataFrame:
 
 
 def _from_file(source: str | Path) -> Source:
-    path = Path(source).expanduser()
+    path = file_path(source)
     kind = path.suffix.lower()
     if kind not in _FILES:
         what = f"{shorten(str(source), 60)!r} is not a file of prompts (.csv, .jsonl, .json, .parquet, .sqlite)"

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict  # pydantic reads that of typing from Py
 
 __all__ = ["checked_document"]
 
+_MAX_ROWS = 10_000_000
 _Text = InstanceOf[str]  # which may hold lone surrogates
 _Name = Annotated[str, Field(min_length=1)]
 _Label = str | int | float | bool | None
@@ -95,14 +96,22 @@ def checked_document(record: Any) -> dict[str, Any]:
         raise ValueError("grid: it needs arms with different labels, prompts, and repeats of 1 or more")
     if not {arm["variant"] for arm in grid["arms"]} <= {prompt[-2] for prompt in grid["prompts"]}:
         raise ValueError("grid: an arm has no prompts")
+    n_rows = _MAX_ROWS if grid["index"] is None else len(grid["index"])
+    if not all(row in rows and 0 <= min(rows) <= max(rows) < n_rows for _, _, row, _, rows, *_ in grid["prompts"]):
+        raise ValueError("grid: a prompt is of rows that the input does not have")
     if not document["name"].isprintable():
         raise ValueError("name: it is not a line of text")
-    for of_call in () if scores is None else scores["by_call"].values():
+    if scores is not None:
+        _check_scores(scores)
+    return dict(document)
+
+
+def _check_scores(scores: _Scores) -> None:
+    for of_call in scores["by_call"].values():
         for columns in of_call.values():
             for column, value in columns.items():
                 if isinstance(value, str) is not column.endswith(("_error", "_reason")) and value is not None:
                     raise ValueError(f"scores: {column[:40]!r} has a value of another type")
-    return dict(document)
 
 
 @cache

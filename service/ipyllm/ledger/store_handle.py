@@ -22,6 +22,7 @@ __all__ = ["StoreHandle"]
 _log = logging.getLogger("ipyllm.ledger")
 
 _FORK_WAIT_S = 2.0
+_FORK_READS_S = 10.0  # a child that inherits the mutexes of a read may wait for ever
 """Seconds that a fork waits for the current transaction, and for the open reads."""
 
 
@@ -94,7 +95,7 @@ class StoreHandle:
         """Close the file, and hold the lock."""
         self._locked_for_fork = self.lock.acquire(timeout=_FORK_WAIT_S)
         if self._locked_for_fork and self._store is not None:
-            self._store.before_fork(_FORK_WAIT_S)
+            self._store.before_fork(_FORK_READS_S)
 
     def after_fork_in_parent(self) -> None:
         """Release the lock."""

@@ -16,7 +16,7 @@ from ipyllm.events import TextDelta
 from ipyllm.logprobs import read_logprobs
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.call_deltas import CallDeltas
-from ipyllm.pipeline.field_bounds import MAX_NAME, checked_parts
+from ipyllm.pipeline.field_bounds import MAX_NAME, ValueCounter, checked_parts
 from ipyllm.pipeline.reasoning_details import ReasoningDetails
 from ipyllm.pipeline.reasoning_tag import ReasoningTag
 from ipyllm.provider import PLAIN_REASONING
@@ -61,6 +61,7 @@ class ChatAccumulator(Accumulator):
     _calls: CallDeltas = field(default_factory=CallDeltas)
     _own_ids: dict[int, str] = field(default_factory=dict)
     _extra_content: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _extra_values: ValueCounter = field(default_factory=lambda: ValueCounter("values beside its function calls"))
     _reasoning_details: ReasoningDetails = field(default_factory=ReasoningDetails)
     _logprobs: list[TokenLogprob] = field(default_factory=list)
 
@@ -205,6 +206,7 @@ class ChatAccumulator(Accumulator):
                 slot, id_, name, arguments = self._calls.read(call, position)
                 extra = call.get("extra_content")
                 if isinstance(extra, dict) and extra:
+                    self._extra_values.add(extra)
                     self._extra_content[slot] = extra
                 yield self._add_call(slot, id_, name, arguments, at_ns)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ipyllm.pipeline.field_bounds import ValueCounter
+
 __all__ = ["ReasoningDetails"]
 
 _TEXTS: Final = ("text", "summary")  # which come in pieces
@@ -26,9 +28,10 @@ class ReasoningDetails:
     [{'type': 'reasoning.text', 'text': 'So 4.', 'index': 0, 'signature': 'c2ln'}]
     """
 
-    __slots__ = ("_known", "_pieces")
+    __slots__ = ("_known", "_pieces", "_values")
 
     def __init__(self) -> None:
+        self._values = ValueCounter("values in the details of its reasoning")
         self._known: list[dict[str, Any]] = []
         self._pieces: list[dict[str, list[str]]] = []  # of the texts of each detail
 
@@ -36,7 +39,7 @@ class ReasoningDetails:
         return bool(self._known)
 
     def add(self, details: list[Any]) -> None:
-        """Add the details of one chunk."""
+        """Add the details of one chunk; raise ImplausibleAnswerError if there are too many."""
         for detail in details:
             if not isinstance(detail, dict):
                 continue
@@ -49,6 +52,8 @@ class ReasoningDetails:
                     pieces.setdefault(name, []).append(value)
                     last.setdefault(name, "")
                 elif value is not None or name not in last:
+                    if name not in last or isinstance(value, list | dict):
+                        self._values.add(value)
                     last[name] = value
 
     def joined(self) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
+from ipyllm.text.format import shorten
 from ipyllm.text.secrets import secret_options
 from ipyllm.text.suggest import closest
 
@@ -147,7 +148,7 @@ def _not_found(wanted: str) -> str:
             if near is not None
             else f"write service/model, with a service of: {', '.join(services)}."
         )
-        return f"There is no model or alias {wanted!r}; {hint}"
+        return f"There is no model or alias {shorten(repr(wanted), 120)}; {hint}"
     if service in services:
         return f"{wanted!r} names a service but no model; write {service}/<model>."
     near = closest(service, services)

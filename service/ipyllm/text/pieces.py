@@ -9,7 +9,8 @@ class TextPieces(list[str]):
     """The pieces of a text: they are appended, and packed now and then.
 
     A string of a few letters takes some sixty bytes. And thousands of freed ones leave gaps in memory that the text as
-    a whole does not fit into, so they are packed into one growing buffer.
+    a whole does not fit into, so they are packed into one growing buffer. It is decoded when the text is read: a
+    string with a single emoji in it takes four bytes for each character, and would be copied whenever it grows.
 
     Examples
     --------
@@ -21,29 +22,34 @@ class TextPieces(list[str]):
     (0, True, 'So far so good.')
     """
 
-    __slots__ = ("_begin", "_packed")
+    __slots__ = ("_packed", "_read")
 
     def __init__(self) -> None:
         super().__init__()
-        # What comes before the items.
-        self._begin = ""
+        # What comes before the items: as it was read last, if it was, and else in the buffer. Once something is in the
+        # buffer, all of it is.
+        self._read: str | None = ""
         self._packed = bytearray()
 
     def __bool__(self) -> bool:
-        return bool(self._begin or self._packed) or len(self) > 0
+        return bool(self._read or self._packed) or len(self) > 0
 
     def pack(self) -> None:
         """Pack the pieces."""
-        self._packed += "".join(self).encode("utf-8", "surrogatepass")
-        self.clear()
+        if len(self):
+            if self._read and not self._packed:
+                self._packed += self._read.encode("utf-8", "surrogatepass")
+            self._read = None
+            self._packed += "".join(self).encode("utf-8", "surrogatepass")
+            self.clear()
 
     def text(self) -> str:
         """Return the whole text: the same object until something is appended."""
         if self._packed:
             self.pack()
-            self.append(self._packed.decode("utf-8", "surrogatepass"))
-            self._packed = bytearray()
-        if len(self):
-            self._begin = "".join((self._begin, *self))
+            if self._read is None:
+                self._read = self._packed.decode("utf-8", "surrogatepass")
+        elif len(self):
+            self._read = "".join((self._read or "", *self))
             self.clear()
-        return self._begin
+        return self._read or ""

@@ -10,9 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["closest", "suggest"]
 
+_MAX_COMPARED = 1_000  # characters
+
 
 def closest(name: object, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """Return the known name most similar to ``name``; None below the similarity ``cutoff`` (0 to 1, as in difflib)."""
+    if len(str(name)) > _MAX_COMPARED:  # a text, not a name: difflib would take seconds
+        return None
     return next(iter(difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)), None)
 
 

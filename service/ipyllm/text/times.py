@@ -6,6 +6,8 @@ import re
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
 
+from ipyllm.text.format import shorten
+
 __all__ = ["parse_time"]
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -32,5 +34,6 @@ def parse_time(name: str, given: datetime | timedelta | str | None) -> datetime 
         return (datetime.fromisoformat(given) if isinstance(given, str) else given).astimezone(UTC)
     except (ValueError, OverflowError, AttributeError):
         raise ValueError(
-            f"{name}={given!r} is not a date. Use 2026-11-23, 2026-11-23T14:30, yesterday, or a duration such as 2h."
+            f"{name}={shorten(repr(given), 100)} is not a date. Use 2026-11-23, 2026-11-23T14:30, yesterday, or a "
+            "duration such as 2h."
         ) from None

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -35,6 +36,8 @@ _GRID_CHANGES = [
     (("grid", "arms", 0, "identity"), "text"),
     (("grid", "arms", 0, "schema"), {"type": "nothing"}),
     (("grid", "prompts"), [[]]),
+    (("grid", "prompts", 0, 2), 10**400),
+    (("grid", "prompts", 0, 4), [0, -1]),
     (("grid", "data"), [5]),
     (("grid", "data", 0, "text"), "deep"),
     (("grid", "index"), [{}]),
@@ -124,6 +127,16 @@ def test_what_is_no_json_or_no_table_is_refused(saved):
     for text in ("[" * 200_000, "", "\0", "NaN", '{"format": "ipyllm-experiment", "version": "9"}'):
         assert "is not an experiment" in refusal(changed(saved, experiment=text))
     assert "is not an experiment" in refusal(changed(saved, ledger=b"PAR1 PAR1"))
+    file = io.BytesIO()
+    pq.write_table(pa.table({"call_id": ["a"]}), file)
+    refused = set()
+    for place in range(8, len(file.getvalue()) - 8, 25):
+        damaged = bytearray(file.getvalue())
+        damaged[place] ^= 0xFF
+        with suppress(pytest.fail.Exception):  # some bytes mean nothing
+            refused.add(refusal(changed(saved, ledger=bytes(damaged))))
+    assert any("thrift" in text for text in refused)  # of which pyarrow says several lines
+    assert all(len(text.splitlines()) == 1 for text in refused)
 
 
 def test_rows_with_values_of_other_types_are_refused(saved):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ipyllm import ConversationHistory, OllamaService, OpenAIService, create_llm_service
+from ipyllm import ConversationHistory, LLMError, OllamaService, OpenAIService, create_llm_service
 from tests.fakes import answer, status
 
 
@@ -267,3 +267,17 @@ def test_a_user_says_that_the_opening_tag_is_part_of_the_prompt(fake, own_settin
     fake.default = answer("Hm.</think>Four.")
     response = create_llm_service("lab/m").chat("Hello")
     assert (response.reasoning, response.content) == ("Hm.", "Four.")
+
+
+def test_what_is_sent_back_is_bounded_because_empty_lists_take_much_memory(fake):
+    service = OllamaService("m", base_url=fake.base_url)
+    lists = [[]] * 60_000
+    for what, deltas in {
+        "values in the details of its reasoning": [{"reasoning_details": [{"data": lists}]}] * 2,
+        "values beside its function calls": [
+            {"tool_calls": [call(index=n, extra_content={"a": lists})]} for n in (0, 1)
+        ],
+    }.items():
+        fake.reply(stream(*deltas))
+        with pytest.raises(LLMError, match=f"m sent 12.* {what}"):
+            service.chat("Hello", tools=[now])

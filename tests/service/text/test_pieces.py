@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 
 import pytest
 
@@ -42,7 +43,24 @@ def test_packed_pieces_take_the_size_of_their_text():
     for number in range(1000):
         pieces.append(f"{number:04}")
     pieces.pack()
-    assert sum(map(sys.getsizeof, [*pieces, pieces._packed, pieces._begin])) < 2 * 4000
+    assert sum(map(sys.getsizeof, [*pieces, pieces._packed, pieces._read or ""])) < 2 * 4000
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="measures CPython's strings")
+def test_a_long_text_with_an_emoji_is_not_copied_whenever_it_is_read():
+    pieces = TextPieces()
+    pieces.append("😀")
+    tracemalloc.start()
+    for _ in range(10):
+        for _ in range(100):
+            pieces.append("word " * 200)
+        pieces.pack()
+        text = pieces.text()
+        del text
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(pieces.text()) == 1_000_001
+    assert peak < 6.5e6  # one byte for each character, and four once more; joined with what was read before: 8.2
 
 
 def test_text_without_surrogates_is_not_copied():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
+from ipyllm.user_file import file_path, read_file
 
 if TYPE_CHECKING:
     from ipyllm.messages import Message
@@ -95,8 +96,8 @@ def _read_image(image: Any) -> bytes:
         return bytes(image)
     if isinstance(image, str | Path):
         try:
-            return Path(image).expanduser().read_bytes()
-        except (OSError, RuntimeError, ValueError) as exc:
+            return read_file(file_path(image), MAX_IMAGE_BYTES)
+        except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise bad_request(f"The image {str(image)!r} cannot be read: {reason}.") from None
     raise bad_request(f"An image must be a path or bytes, not {type(image).__name__}.")

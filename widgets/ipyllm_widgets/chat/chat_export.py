@@ -10,8 +10,8 @@ from ipyllm.errors import bad_request
 from ipyllm.rendering import STYLE
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
+from ipyllm.user_file import write_file
 from ipyllm_widgets.chat.static_transcript import message_html
-from ipyllm_widgets.export_file import write_export
 
 if TYPE_CHECKING:
     import os
@@ -56,7 +56,7 @@ def export_chat(
     else:
         text = export_conversation(history, form, title=title)
     if path is not None:
-        write_export(text, path)
+        write_file(path, text)
     return text
 
 

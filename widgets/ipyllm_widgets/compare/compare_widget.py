@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ipyllm.errors import bad_request
+from ipyllm.user_file import write_file
 from ipyllm_widgets import modules
 from ipyllm_widgets.attachments.files import received_files
 from ipyllm_widgets.compare.compare_controller import CompareController
 from ipyllm_widgets.compare.compare_settings import ArmSettings, CompareSettings
 from ipyllm_widgets.compare.vote_ranking import ranking_of_votes
-from ipyllm_widgets.export_file import write_export
 from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
 
@@ -198,7 +198,7 @@ class CompareWidget(LiveWidget):
         """
         text = self._controller.export(format)
         if path is not None:
-            write_export(text, path)
+            write_file(path, text)
         return text
 
     def clear(self) -> None:
