@@ -217,6 +217,7 @@ def _opens(server):
     return True
 
 
+@pytest.mark.thorough
 def test_a_client_that_stops_reading_holds_up_nobody(server, client, model):
     big = "x" * 200_000
     model.on(lambda request: answer(" ".join([big] * 40), gap=0.01) if request.prompt == "big" else None)

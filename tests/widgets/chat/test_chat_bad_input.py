@@ -17,6 +17,7 @@ from tests.fakes import answer
 from tests.widgets.page import PNG, texts
 
 
+@pytest.mark.thorough
 def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_row_for_each_request(chat, models):
     models.default = answer("one two three", ttft=1000)  # none of those that wait may begin
     widget = chat("clicks")

@@ -52,6 +52,7 @@ class Elements(HTMLParser):
         self.attributes |= {(name, value or "") for name, value in attrs}
 
 
+@pytest.mark.thorough
 def test_the_figures_stand_in_the_saved_notebook_as_they_were_when_it_was_closed(saved):
     kept = saved.cells[1].outputs[1]["data"]
     html = kept["text/html"]
