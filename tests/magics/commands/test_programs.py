@@ -40,6 +40,7 @@ def run(command, environment, **options):
 # ---- in a kernel -------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_top_level_await_stands_beside_the_magics(kernel, kernel_is_at):
     code = (
         "import ipyllm\n"
@@ -129,6 +130,7 @@ def test_a_notebook_run_by_nbclient_reads_well_when_saved(environment, monkeypat
     assert "grid-template-columns" in page
 
 
+@pytest.mark.thorough
 def test_papermill_runs_a_comparison_with_parameters(environment, own_settings):
     cell = nbformat.v4.new_code_cell("word = 'x'", metadata={"tags": ["parameters"]})
     body = nbformat.v4.new_code_cell("%load_ext ipyllm")
@@ -157,6 +159,7 @@ def test_a_cell_that_fails_stops_a_notebook_run_by_nbclient(environment, monkeyp
 # ---- without a kernel --------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_ipython_minus_c_compares_and_leaves_nothing_running(environment):
     code = (
         "get_ipython().run_line_magic('load_ext', 'ipyllm')\n"

@@ -106,6 +106,7 @@ def test_a_chat_takes_it_up_and_shows_it_so_no_line_says_it(kernel, kernel_fake)
     assert ask(kernel, show) == "['user', 'assistant']\n"
 
 
+@pytest.mark.thorough
 def test_a_chat_without_the_magics_survives_too(start, fake):
     fake.reply(answer("Paris."))
     kernel = start()
