@@ -22,6 +22,7 @@ _ALL = (
     "compare",
     "widget",
     "explorer",
+    "see_tokens",
     "experiment",
     "llm_map",
     "summary",
