@@ -82,12 +82,13 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
 
 
 async def execute(client: NotebookClient, solutions: list[nbformat.NotebookNode]) -> None:
-    """Run all cells of a notebook, then these, which do not become part of it."""
+    """Run all cells of a notebook, then these, which do not stay part of it."""
+    cells = client.nb.cells
+    client.nb.cells = [*cells, *solutions]
     async with client.async_setup_kernel():
         for number, cell in enumerate(client.nb.cells):
             await client.async_execute_cell(cell, number)
-        for cell in solutions:
-            await client.async_execute_cell(cell, 0)
+    client.nb.cells = client.nb.cells[: len(cells)]
 
 
 def run(path: Path) -> float:
