@@ -51,6 +51,7 @@ def test_files_prompts_estimate_and_thumbs(stage):
     options.nth(2).wait_for()
     look("prompts")
     chat.box.press_sequentially("te")
+    assert chat.root.locator(".ipyllm-estimate").inner_text() == "", "a name that is looked for is not sent"
     assert options.all_inner_texts() == ["unit tests Write unit tests."]
     chat.box.press("Enter")
     chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'Write unit tests.'")
@@ -82,6 +83,7 @@ def test_files_prompts_estimate_and_thumbs(stage):
         ("forced", lambda: lab.page.emulate_media(forced_colors="active")),
     ):
         change()
+        chat.box.fill("")
         chat.box.fill("/")
         options.nth(2).wait_for()
         chat.root.get_by_label("Files", exact=True).set_input_files(FILES)
@@ -94,3 +96,20 @@ def test_files_prompts_estimate_and_thumbs(stage):
     lab.page.emulate_media(forced_colors="none")
     lab.page.set_viewport_size({"width": 1280, "height": 900})
     assert found == []
+
+
+def test_a_chat_opens_beside_the_notebook(stage):
+    lab, fake = stage
+    fake.default = answer("It stays in sight.")
+    name = f"talk-{next(lab.conversation_numbers)}"
+    source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r})\npanel = chat.sidecar()"
+    lab.notebook.rewrite([source, "panel.close()"])
+    lab.notebook.run(0)
+    chat = Chat(
+        lab.page.locator(".jp-MainAreaWidget, .jp-OutputArea").filter(has=lab.page.locator(".ipyllm-chat")).last
+    )
+    chat.ask("Where are you?")
+    screenshot(lab, "chat-beside")
+    assert chat.log.get_by_text("It stays in sight.").is_visible()
+    lab.notebook.run(1)
+    lab.page.locator(".ipyllm-chat").wait_for(state="detached")

@@ -198,6 +198,25 @@ export class Composer {
     this.input.focus();
   }
 
+  /** Take files that are dropped anywhere in a section; text that is dragged falls into the box as usual. @param {HTMLElement} section */
+  takeDrops(section) {
+    const mark = (/** @type {boolean} */ over) => this.element.classList.toggle("ipyllm-dropping", over);
+    const hasFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files");
+    section.addEventListener("dragover", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      mark(true);
+    });
+    section.addEventListener("dragleave", (event) => section.contains(/** @type {Node | null} */ (event.relatedTarget)) || mark(false));
+    section.addEventListener("drop", (event) => {
+      mark(false);
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.add([...(event.dataTransfer?.files ?? [])]);
+    });
+  }
+
   /** @param {string} text */
   addText(text) {
     this.pastedTexts = [...this.pastedTexts, text];

@@ -31,6 +31,7 @@ export class LiveView {
   mount(section, tick) {
     this.root.replaceChildren(section);
     this.releaseKeys = isolateKeys(section);
+    this.composer?.takeDrops(section);
     this.onMessage = (/** @type {any} */ message) => this.receive(message);
     this.model.on("msg:custom", this.onMessage);
     this.clock = setInterval(tick, 1000);

@@ -51,8 +51,9 @@ class ChatView extends LiveView {
       editLast: () => this.editLast(),
       queues: true,
       draft: (text, counts) => {
-        if (this.composer.isEmpty) this.estimate.textContent = "";
-        this.commands.tell("draft", { text, ...counts, view: this.commands.view });
+        const isPrompt = this.composer.prompts.open; // a name that is looked for, not what will be sent
+        if (this.composer.isEmpty || isPrompt) this.estimate.textContent = "";
+        this.commands.tell("draft", isPrompt ? { text } : { text, ...counts, view: this.commands.view });
       },
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
@@ -87,7 +88,7 @@ class ChatView extends LiveView {
       this.newestButton.hidden = this.scrollsWithAnswer;
     });
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
-    this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
+    this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
     this.totals = h("span", { class: "ipyllm-footer" });
     this.estimate = h("span", { class: "ipyllm-footer ipyllm-estimate" });
     const settings = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
@@ -109,12 +110,6 @@ class ChatView extends LiveView {
         "aria-label": "Chat with a language model",
         keydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
-        },
-        dragover: (/** @type {DragEvent} */ event) => event.preventDefault(),
-        drop: (/** @type {DragEvent} */ event) => {
-          event.preventDefault();
-          event.stopPropagation();
-          this.composer.add([...(event.dataTransfer?.files ?? [])]);
         },
       },
       h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, conversations, settings, formats, clear),

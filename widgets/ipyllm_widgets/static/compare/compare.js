@@ -70,12 +70,6 @@ class CompareView extends LiveView {
         class: "ipyllm-widget ipyllm-compare",
         "aria-label": "Comparison of language models",
         keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
-        dragover: (/** @type {DragEvent} */ event) => event.preventDefault(),
-        drop: (/** @type {DragEvent} */ event) => {
-          event.preventDefault();
-          event.stopPropagation();
-          this.composer.add([...(event.dataTransfer?.files ?? [])]);
-        },
       },
       h("div", { class: "ipyllm-head" }, this.modelList.element, h("div", { class: "ipyllm-options" },
         h("label", { title: "Each model is sent its own earlier answers too" }, this.multiTurn, " Follow-up questions"),
