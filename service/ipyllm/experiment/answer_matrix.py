@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ipyllm.comparison.arms import canonical_json
 from ipyllm.dataframes.convert import plain_list
 from ipyllm.ledger.columns import FINAL
+from ipyllm.runtime.short_pauses import without_collections
 from ipyllm.scorers.reading import comparable
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class AnswerMatrix:
         return f"AnswerMatrix({self.experiment!r}: {len(self.rows)} rows × {len(self.arms)} arms)"
 
 
+@without_collections()
 def answer_matrix(
     name: str,
     grid: Grid,

@@ -14,6 +14,7 @@ from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
 from ipyllm.experiment.servers import is_embedded, n_servers
 from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.experiment.steps import with_steps
+from ipyllm.runtime.short_pauses import without_collections
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class LedgerProgress:
     ``only`` reads these columns and those that :meth:`done` and :meth:`calls` need, instead of all.
     """
 
+    @without_collections()
     def __init__(
         self,
         name: str,

@@ -95,11 +95,12 @@ class Scores:
     def _missing(self, answered: pd.DataFrame) -> dict[tuple[str, ...], list[int]]:
         """Return the places of calls without all scores, by the names of the scorers that are missing."""
         names = tuple(scorer.name for scorer in self._scorers)
+        all_names = frozenset(names)
         missing: dict[tuple[str, ...], list[int]] = {}
         for index, call_id in enumerate(plain_list(answered["call_id"])):
             known = self._by_call.get(call_id, {})
-            missing.setdefault(tuple([name for name in names if name not in known]), []).append(index)
-        missing.pop((), None)
+            if not known.keys() >= all_names:
+                missing.setdefault(tuple([name for name in names if name not in known]), []).append(index)
         return missing
 
     def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
@@ -144,7 +145,9 @@ class Scores:
             return
         names = {scorer.columns[0]: scorer.name for scorer in self._scorers}
         for call_id, tags in zip(plain_list(calls["call_id"]), calls["tags"].tolist(), strict=True):
-            for column in names.keys() & (tags or {}).keys():
+            if not tags or names.keys().isdisjoint(tags):
+                continue
+            for column in names.keys() & tags.keys():
                 known = self._by_call.setdefault(call_id, {})
                 if names[column] not in known:
                     known[names[column]] = json.loads(tags[column])

@@ -10,9 +10,16 @@ from __future__ import annotations
 import gc
 import math
 import sys
-from typing import Final
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["ShortPauses"]
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ShortPauses", "without_collections"]
 
 _SWITCH_S: Final = 0.0005
 _FEWER_PASSES: Final = 10
@@ -53,6 +60,46 @@ class ShortPauses:
         if self._usual_thresholds is not None and gc.get_threshold() == _raised(self._usual_thresholds):
             gc.set_threshold(*self._usual_thresholds)
         self._usual_switch_s = self._usual_thresholds = None
+
+
+_lock = renewed_in_child(threading.Lock())
+_n_blocks = 0
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """Pause the garbage collector in a block that makes many objects that stay, which it would look at again and again.
+
+    A collector that the user has disabled stays so.
+    """
+    global _n_blocks
+    with _lock:
+        is_paused = _n_blocks > 0 or gc.isenabled()
+        if is_paused:
+            _n_blocks += 1
+            gc.disable()
+    try:
+        yield
+    finally:
+        if is_paused:
+            _resume()
+
+
+def _resume() -> None:
+    global _n_blocks
+    with _lock:
+        _n_blocks = max(0, _n_blocks - 1)
+        if not _n_blocks:
+            gc.enable()
+
+
+@in_forked_child
+def _resume_in_child() -> None:
+    """Resume what other threads of the parent have paused."""
+    global _n_blocks
+    if _n_blocks:
+        _n_blocks = 0
+        gc.enable()
 
 
 def _raised(thresholds: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ipyllm import OpenAIService
-from ipyllm.runtime.short_pauses import ShortPauses
+from ipyllm.runtime.short_pauses import ShortPauses, without_collections
 from tests.fakes import answer
 
 USUAL_S = 0.005
@@ -79,3 +79,33 @@ def test_a_forked_child_has_the_usual_ones(fake, python):
     fake.default = answer("one two", gap=0.5)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+
+
+def test_the_collector_is_paused_in_blocks_and_resumes_after_the_last_also_after_an_error():
+    with without_collections():
+        with without_collections():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError), without_collections():
+        1 / 0  # noqa: B018 - raises
+    assert gc.isenabled()
+
+
+def test_a_collector_that_the_user_disabled_stays_so():
+    gc.disable()
+    try:
+        with without_collections():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_a_child_that_is_forked_in_a_block_of_the_parent_collects():
+    with without_collections():
+        child = os.fork()
+        if not child:
+            os._exit(0 if gc.isenabled() else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert gc.isenabled()
