@@ -49,10 +49,11 @@ class _PageBase(ExtensionHandlerMixin, JupyterHandler):
         return _POLICY
 
     def set_default_headers(self) -> None:
-        """Let nothing leak: neither the address with its token, nor a type that a browser guesses."""
+        """Let nothing leak: neither the address with its token, nor the files to pages of others."""
         super().set_default_headers()
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
         self.set_header("Cache-Control", "no-cache")
 
     def on_finish(self) -> None:

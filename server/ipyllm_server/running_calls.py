@@ -9,6 +9,7 @@ from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service, resolve
 from ipyllm.request import Provenance
+from ipyllm.settings import read_once
 from ipyllm_server.answer_reader import AnswerReader
 from ipyllm_server.refusals import Refusal, of_error, refusal_of
 from ipyllm_server.user_limits import USER_TAG
@@ -145,16 +146,19 @@ class RunningCalls:
         if not is_wanted():
             raise Refusal(_GONE, "The client has gone.", "cancelled")
         try:
-            service = create_llm_service(self._allowed(model))
-            provenance = Provenance(origin="server", conversation=conversation, tags={**(tags or {}), USER_TAG: user})
-            note = None
-            if history is not None:
-                options["conversation_history"], note = _history(history, prompt, service, options)
-            request = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
-            if tools:
-                request = service.resolve(request.with_params(tools=[*tools]))
-            reader = AnswerReader()
-            call = Call(service, request, reader.put, account=account).start()
+            with read_once():
+                service = create_llm_service(self._allowed(model))
+                provenance = Provenance(
+                    origin="server", conversation=conversation, tags={**(tags or {}), USER_TAG: user}
+                )
+                note = None
+                if history is not None:
+                    options["conversation_history"], note = _history(history, prompt, service, options)
+                request = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
+                if tools:
+                    request = service.resolve(request.with_params(tools=[*tools]))
+                reader = AnswerReader()
+                call = Call(service, request, reader.put, account=account).start()
         except LLMError as exc:
             raise of_error(exc) from None
         running = RunningCall(self, user, call, reader, note)

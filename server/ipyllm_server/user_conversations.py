@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipyllm.conversations.history import ConversationHistory
-from ipyllm.conversations.transcript import Transcript, Turn, document_of, from_document
+from ipyllm.conversations.saved_rows import conversation_id, read_contents, saved_row
+from ipyllm.conversations.transcript import Transcript, Turn, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
-from ipyllm.ledger.ids import kernel_id
-from ipyllm.ledger.packed import unpack
 from ipyllm.ledger.query import ConversationQuery
 from ipyllm.settings import get_settings
 from ipyllm_server.refusals import Refusal
@@ -61,21 +58,14 @@ class Conversation:
     def save(self) -> None:
         """Save the contents in the ledger, unless it keeps no text."""
         if get_settings().store_text:
-            self._put(f"server {self.user}", self.history)
+            self._put(_place_of(self.user), self.history)
 
     def delete(self) -> None:
         """Delete it in the ledger."""
         self._put("", ConversationHistory())
 
     def _put(self, place: str, history: ConversationHistory) -> None:
-        row = {
-            "conversation_id": _id_of(self.user, self.name),
-            "saved_at": datetime.now(UTC),
-            "kernel_id": kernel_id(),
-            "place": place,
-            "name": self.name,
-            "contents": document_of(history.__getstate__()),
-        }
+        row = saved_row(_id_of(self.user, self.name), place, self.name, contents=document_of(history.__getstate__()))
         current_ledger().put(row, CONVERSATIONS)
 
 
@@ -129,21 +119,22 @@ class UserConversations:
 
 
 def _look_up(user: str, name: str) -> Transcript | None:
-    query = ConversationQuery(conversation_ids=(_id_of(user, name),), places=(f"server {user}",), packed=True)
-    rows = current_ledger().read(query)
-    packed = rows[-1][query.columns.index("contents")] if rows else None
     try:
-        return None if packed is None else from_document(unpack(packed))
+        return read_contents(_id_of(user, name), (_place_of(user),))
     except ValueError:
         raise Refusal(500, f"The conversation {name!r} is damaged in the ledger.", "damaged") from None
 
 
 def _list(user: str) -> list[dict[str, Any]]:
-    query = ConversationQuery(places=(f"server {user}",))
+    query = ConversationQuery(places=(_place_of(user),))
     names = query.columns
     rows = [dict(zip(names, row, strict=True)) for row in current_ledger().read(query)]
     return [{"name": row["name"], "saved_at": row["saved_at"].isoformat()} for row in rows]
 
 
+def _place_of(user: str) -> str:
+    return f"server {user}"
+
+
 def _id_of(user: str, name: str) -> str:
-    return sha256(f"server\n{user}\n{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    return conversation_id("server", user, name)

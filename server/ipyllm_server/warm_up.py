@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 
 from ipyllm.errors import LLMError
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.query import ConversationQuery
 from ipyllm.observability.logs import log_failure
+from ipyllm.registry.available import available_models
 from ipyllm.registry.models import create_llm_service
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.services import prices
+from ipyllm.transport.libraries import load_libraries
 
 __all__ = ["warm_up"]
 
@@ -26,12 +30,15 @@ def warm_up(model: str | None) -> None:
     model : str or None
         Name of the model; None for the default.
     """
-    import ipyllm.transport.fast_path
-    import ipyllm.transport.timed_session  # noqa: F401 # both bring the HTTP libraries
-
     service_thread()
+    load_libraries()
+    prices.load()
     try:
         create_llm_service(model).request("Hello")
         current_ledger().read(ConversationQuery(places=("server",), limit=1))
+        available_models()  # asks the servers
     except (LLMError, OSError, ValueError) as exc:
         log_failure(_logger, "the server could not be warmed up", exc)
+    # The 200,000 objects of the libraries live as long as the process: no pass over them, of 0.1 s, holds up an answer.
+    gc.collect()
+    gc.freeze()

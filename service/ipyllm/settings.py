@@ -10,6 +10,7 @@ import re
 import sys
 import threading
 import tomllib
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, Rou
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
-from ipyllm.text.text_file import decode_text, is_decoded, read_dotenv, read_settings, unresolved
+from ipyllm.text.text_file import decode_text, file_state, is_decoded, read_dotenv, read_settings, unresolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ __all__ = [
     "cached_settings",
     "config_file",
     "get_settings",
+    "read_once",
 ]
 
 DEFAULT_MODEL = "local/smollm2-135m"
@@ -306,6 +308,17 @@ def use_cached_settings_on_this_thread() -> None:
     _thread.uses_cached_settings = True
 
 
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Read the settings now, and use them in the whole block, on this thread: each look for changes costs."""
+    get_settings()
+    _thread.uses_cached_settings = True
+    try:
+        yield
+    finally:
+        _thread.uses_cached_settings = False
+
+
 def _fingerprint() -> object:
     """Return everything the settings depend on. Every call compares it, so it must be cheap."""
     global _variables
@@ -316,15 +329,7 @@ def _fingerprint() -> object:
     # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
     # Hashes, because keys are among the values, and a traceback may show the variables of frames.
     given = {name: hash(_environ.get(name)) for name in _variables.intersection(_environ)}
-    return given, _file_state(".env"), _file_state(config_file())
-
-
-def _file_state(path: str | Path) -> object:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return given, file_state(".env"), file_state(config_file())
 
 
 def cached_settings() -> Settings:

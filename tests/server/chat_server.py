@@ -47,7 +47,7 @@ class ChatServerProcess:
     Parameters
     ----------
     fake : FakeLLM
-        The model server; its models are ``lab/<any name>``, and ``lab/tiny`` is the default.
+        The model server; its models are ``lab/<any name>``, and ``lab/tiny`` is the default. Nobody serves ``dead``.
     *options
         Of the command line.
     """
@@ -60,7 +60,10 @@ class ChatServerProcess:
         self.home = home = Path(self._folder.name)
         self.port = free_port()
         self.ledger = home / "ledger.sqlite"
-        config = f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{self._fake.base_url}"\nmodel = "tiny"\n'
+        config = (
+            f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{self._fake.base_url}"\nmodel = "tiny"\n'
+            f'[endpoints.dead]\nbase_url = "http://127.0.0.1:{free_port()}/v1"\nmodel = "none"\n'
+        )
         (home / "config.toml").write_text(config)
         folders = {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
         paths = [str(ROOT), *(str(ROOT / name) for name in ("service", "magics", "widgets", "server"))]

@@ -29,6 +29,9 @@ ROUTES = [
 ]
 
 
+PAGE = "/ipyllm/"
+
+
 def test_the_table_has_every_route():
     patterns = [pattern for pattern, _ in ChatServer().routes()]
     for pattern in patterns:
@@ -41,6 +44,11 @@ def test_every_route_refuses_who_has_no_token_or_a_wrong_one(server, model, meth
     headers = {"Authorization": f"token {token}"} if token else {"X-None": "1"}
     body = {"message": "Hello"} if method == "POST" else None
     with server.request(method, path, body, user=None, headers=headers) as response:
+        if path == PAGE:
+            assert response.status == 302
+            assert response.headers["Location"].startswith("/login?next=")
+            assert response.read() == b""
+            return
         assert response.status == 403
         assert b"Forbidden" in response.read() or method != "GET" or path.endswith("/ws")
     assert model.requests == []
@@ -57,12 +65,37 @@ def test_the_token_may_come_in_the_address(server):
     assert server.get(f"/ipyllm/api/health?token={TOKENS['ana']}", user=None).status == 200
 
 
-def test_a_page_of_another_origin_cannot_ask_with_the_users_cookie(server, model):
-    cookie = _login_cookie(server)
+@pytest.fixture(scope="module")
+def cookie(shared_server):
+    return _login_cookie(shared_server)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_page_of_another_origin_gets_nothing_with_the_users_cookie(server, model, cookie, method, path):
     other = {"Cookie": cookie, "Origin": "https://elsewhere.example", "Referer": "https://elsewhere.example/"}
-    reply = server.post("/ipyllm/api/chat", {"message": "Hello"}, user=None, headers=other)
-    assert reply.status in {403, 404}
+    if path.endswith("/ws"):
+        other |= {
+            "Upgrade": "websocket",
+            "Connection": "Upgrade",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "x",
+        }
+    body = {"message": "Hello"} if method == "POST" else None
+    with server.request(method, path, body, user=None, headers=other) as response:
+        is_public_code = path == PAGE or "/static/" in path  # the same for everyone, and not to be read by that page
+        assert response.status in ({200} if is_public_code else {403, 404})
+        assert "Access-Control-Allow-Origin" not in response.headers
+        if is_public_code:
+            assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert model.requests == []
+
+
+def test_options_tell_nothing_to_who_is_not_logged_in(server):
+    replies = []
+    for path in ("/ipyllm/api/chat", "/ipyllm/api/conversations/lesson", "/ipyllm/nothing"):
+        with server.request("OPTIONS", path, user=None) as response:
+            replies.append((response.status, response.read()))
+    assert set(replies) <= {(200, b""), (204, b""), (403, b"")} or len(set(replies)) == 1
 
 
 def test_a_cookie_without_the_xsrf_header_cannot_ask(server, model):

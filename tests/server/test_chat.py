@@ -114,6 +114,13 @@ def test_a_model_server_that_dies_is_a_502_with_a_sentence(server, model):
     assert "Traceback" not in reply.body.decode()
 
 
+@pytest.mark.thorough
+def test_a_model_server_that_is_not_there_is_a_502_with_a_sentence(server, model):
+    reply = server.chat(model="dead")
+    assert reply.status == 502
+    assert "dead" in reply.message
+
+
 def test_a_model_server_that_dies_in_mid_stream_ends_the_stream_with_an_error(server, model):
     model.on(lambda request: reset(answer("one two three", gap=0.01), after=2))
     with server.request("POST", "/ipyllm/api/chat", {"message": "Count", "stream": True}) as response:

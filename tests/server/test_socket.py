@@ -1,8 +1,10 @@
 """The WebSocket: deltas, stop, history, resume without lost or repeated text, limits."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import psutil
 import pytest
 import websocket
 
@@ -206,6 +208,32 @@ def test_a_user_has_a_number_of_sockets(server, model):
     finally:
         for client in clients:
             client.close()
+    model.wait_for(lambda: _opens(server), timeout=60)
+
+
+@pytest.mark.thorough
+def test_a_thousand_sockets_of_one_user_hold_up_nobody(server, model):
+    url = f"{server.url.replace('http', 'ws')}/ipyllm/ws?token={TOKENS['ana']}"
+    process = psutil.Process(server.process.pid)
+    before = process.memory_info().rss
+
+    def connect(_):
+        return websocket.create_connection(url, timeout=200)
+
+    with ThreadPoolExecutor(20) as pool:
+        sockets = list(pool.map(connect, range(1000)))
+    try:
+        with closing(Client(server, "ben")) as other:
+            other.send("ask", message="Hello")
+            assert other.until("done")["status"] == "ok"
+        first = [socket.recv_data() for socket in sockets]
+        refused = [data for code, data in first if code == websocket.ABNF.OPCODE_CLOSE]
+        assert len(refused) == 1000 - 32
+        assert {int.from_bytes(data[:2], "big") for data in refused} == {4429}
+        assert process.memory_info().rss - before < 100e6
+    finally:
+        for socket in sockets:
+            socket.shutdown()
     model.wait_for(lambda: _opens(server), timeout=60)
 
 

@@ -6,21 +6,23 @@ The setting ``resume_conversations`` turns this off.
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
-from hashlib import sha256
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations.notebook import current_notebook
-from ipyllm.conversations.transcript import Transcript, document_of, from_document
+from ipyllm.conversations.saved_rows import contents_of, conversation_id, read_contents, saved_row
+from ipyllm.conversations.transcript import Transcript, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
-from ipyllm.ledger.ids import kernel_id
 from ipyllm.messages import text_of
 from ipyllm.observability.logs import log_failure
 from ipyllm.text.format import count, shorten
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from ipyllm.conversations.notebook import Notebook
 
 __all__ = [
@@ -51,11 +53,7 @@ def look_up(name: str) -> Transcript | None:
     notebook = _notebook()
     if notebook is None:
         return None
-    from ipyllm.ledger.query import ConversationQuery
-
-    query = ConversationQuery(conversation_ids=(_id_of(notebook, name),), packed=True)
-    rows = current_ledger().read(query)
-    return _contents(rows[-1][query.columns.index("contents")]) if rows else None
+    return _whole(lambda: read_contents(conversation_id(notebook.name, name)))
 
 
 def look_up_draft(name: str) -> str:
@@ -65,7 +63,7 @@ def look_up_draft(name: str) -> str:
         return ""
     from ipyllm.ledger.query import ConversationQuery
 
-    query = ConversationQuery(conversation_ids=(_id_of(notebook, name),), only=frozenset({"draft"}))
+    query = ConversationQuery(conversation_ids=(conversation_id(notebook.name, name),), only=frozenset({"draft"}))
     rows = current_ledger().read(query)
     return (rows[-1][query.columns.index("draft")] or "") if rows else ""
 
@@ -79,22 +77,19 @@ def saved_conversations(limit: int) -> list[SavedConversation]:
 
     query = ConversationQuery(places=(notebook.name,), packed=True, limit=limit)
     name, saved_at, packed = (query.columns.index(column) for column in ("name", "saved_at", "contents"))
-    read = ((row, _contents(row[packed])) for row in reversed(current_ledger().read(query)))
+    rows = current_ledger().read(query)
+    read = ((row, _whole(partial(contents_of, row[packed]))) for row in reversed(rows))
     return [SavedConversation(row[name], row[saved_at], contents) for row, contents in read if contents is not None]
 
 
-def _contents(packed: bytes | None) -> Transcript | None:
-    """Return what a row holds; None if that is nothing, or damaged."""
-    if packed is None:
-        return None
-    from ipyllm.ledger.packed import unpack
-
+def _whole(read: Callable[[], Transcript | None]) -> Transcript | None:
+    """Return what is read; None if that is empty, or damaged."""
     try:
-        found = from_document(unpack(packed))
+        found = read()
     except ValueError as exc:
         log_failure(_logger, "a saved conversation is damaged", exc)
         return None
-    return found if found.turns or found.system is not None else None
+    return found if found is not None and (found.turns or found.system is not None) else None
 
 
 def save(name: str, contents: Transcript) -> None:
@@ -114,14 +109,7 @@ def _put(name: str, column: str, value: Any) -> None:
         notebook = _notebook()
         if notebook is None:
             return
-        row = {
-            "conversation_id": _id_of(notebook, name),
-            "saved_at": datetime.now(UTC),
-            "kernel_id": kernel_id(),
-            "place": notebook.name,
-            "name": name,
-            column: value,
-        }
+        row = saved_row(conversation_id(notebook.name, name), notebook.name, name, **{column: value})
         current_ledger(reload_settings=False).put(row, CONVERSATIONS)
     except SettingsError as exc:  # which the next call will raise
         log_failure(_logger, "a conversation was not saved", exc)
@@ -160,7 +148,3 @@ def _notebook() -> Notebook | None:
         return None
     settings = get_settings()
     return notebook if settings.resume_conversations and settings.store_text else None
-
-
-def _id_of(notebook: Notebook, name: str) -> str:
-    return sha256(f"{notebook.name}\n{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]

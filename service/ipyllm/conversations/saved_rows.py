@@ -1,0 +1,53 @@
+"""Conversations as rows of the ledger: by their names, in a place, which is a notebook or a user of the chat server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.conversations.transcript import from_document
+from ipyllm.ledger.current import current_ledger
+from ipyllm.ledger.ids import kernel_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipyllm.conversations.transcript import Transcript
+
+__all__ = ["contents_of", "conversation_id", "read_contents", "saved_row"]
+
+
+def conversation_id(*parts: str) -> str:
+    """Return the id of the conversation whose place and name have these parts.
+
+    Examples
+    --------
+    >>> conversation_id("lesson.ipynb", "default")
+    '3312af8301e8853ed20db41783467011'
+    """
+    return sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def contents_of(packed: bytes | None) -> Transcript | None:
+    """Return what a row holds; None for nothing. Raises ValueError for what is damaged."""
+    if packed is None:
+        return None
+    from ipyllm.ledger.packed import unpack
+
+    return from_document(unpack(packed))
+
+
+def read_contents(identifier: str, places: Sequence[str] = ()) -> Transcript | None:
+    """Return a conversation; None if there is none in one of the given ``places``. Raises as `contents_of`."""
+    from ipyllm.ledger.query import ConversationQuery
+
+    query = ConversationQuery(conversation_ids=(identifier,), places=tuple(places), packed=True)
+    rows = current_ledger().read(query)
+    return contents_of(rows[-1][query.columns.index("contents")]) if rows else None
+
+
+def saved_row(identifier: str, place: str, name: str, **values: Any) -> dict[str, Any]:
+    """Return the row that saves ``values`` of a conversation, as of now."""
+    head = {"conversation_id": identifier, "saved_at": datetime.now(UTC), "kernel_id": kernel_id()}
+    return {**head, "place": place, "name": name, **values}
