@@ -13,6 +13,7 @@ from ipyllm.messages import text_of
 from ipyllm.registry.models import common_efforts, create_llm_service
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.chat.answer_tokens import answer_tokens_html
 from ipyllm_widgets.chat.chat_calls import ChatCalls
 from ipyllm_widgets.chat.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES, replace_text
 from ipyllm_widgets.chat.static_transcript import transcript, unanswered_messages
@@ -136,9 +137,11 @@ class ChatController(ChatCalls):
             self._publish()
 
     def text(self, turn: str = "", part: str = "question") -> str:
-        """Return the full text of a question, which the page has in part, or the Markdown of an answer."""
+        """Return the full text of a question, or the Markdown of an answer, or its tokens as HTML."""
         with self._channel.lock:
             node = self._branches.shown_turn(turn)
+            if part == "tokens":
+                return answer_tokens_html(node.response)
             if part != "answer":
                 return text_of(node.question)
             live = self._live.get(turn)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.messages import text_of
 from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.chat.answer_tokens import has_all_tokens
 from ipyllm_widgets.chat.images import image_urls
 from ipyllm_widgets.live_answer import parts_of, waiting_payload
 
@@ -61,6 +62,7 @@ def _outcome(node: TurnNode) -> dict[str, Any]:
             "status": response.status,
             "footer": footer_text(response, error_shown=bool(error)),
             "error": replace_surrogates(error) if error else None,
+            "tokens": has_all_tokens(response),
         }
     if node.turn is not None:
         return {"status": node.turn.status, "footer": node.turn.model or ""}
