@@ -16,6 +16,7 @@ from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import question_text, with_text
 from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
+from ipyllm_widgets.chat.answer_tokens import answer_tokens_html
 from ipyllm_widgets.chat.chat_calls import ChatCalls
 from ipyllm_widgets.chat.draft_estimate import Draft
 from ipyllm_widgets.chat.static_transcript import transcript, unanswered_messages
@@ -185,9 +186,11 @@ class ChatController(ChatCalls):
         raise LLMError("There is no answer yet that the ledger has.", category="not_found")
 
     def text(self, turn: str = "", part: str = "question") -> str:
-        """Return the full text of a question, which the page has in part, or the Markdown of an answer."""
+        """Return the full text of a question, or the Markdown of an answer, or its tokens as HTML."""
         with self._channel.lock:
             node = self._branches.shown_turn(turn)
+            if part == "tokens":
+                return answer_tokens_html(node.response)
             if part != "answer":
                 return question_text(node.question)
             live = self._live.get(turn)

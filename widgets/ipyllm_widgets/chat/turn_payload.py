@@ -8,6 +8,7 @@ from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import attached_files, question_text
 from ipyllm_widgets.attachments.images import image_urls
+from ipyllm_widgets.chat.answer_tokens import has_all_tokens
 from ipyllm_widgets.live_answer import parts_of, waiting_payload
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def _outcome(node: TurnNode) -> dict[str, Any]:
             "status": response.status,
             "footer": footer_text(response, error_shown=bool(error)),
             "error": replace_surrogates(error) if error else None,
+            "tokens": has_all_tokens(response),
         }
     if node.turn is not None:
         return {"status": node.turn.status, "footer": node.turn.model or ""}

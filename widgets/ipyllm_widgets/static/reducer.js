@@ -4,7 +4,8 @@
  * @typedef {{name: string, chars: number}} AttachedFile
  * @typedef {{blocks: string[], tail: string}} Part
  * @typedef {{id: string, text: string, chars: number, images: string[], files: AttachedFile[], branch: [number, number], status: string,
- *   footer: string, note: string, resumable: boolean, feedback: string | null, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>}} Turn
+ *   footer: string, note: string, resumable: boolean, feedback: string | null, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>,
+ *   tokens?: boolean}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
  *   limits: {image: number, images: number}, efforts?: string[], queue?: import("./chat/queue.js").Queued[]}} ViewSettings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,

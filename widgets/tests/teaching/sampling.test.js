@@ -26,15 +26,3 @@ test("an empty distribution stays empty, and nothing is drawn from it", () => {
   expect(found.length).toBe(0);
   expect(draw(found, 10, 1).length).toBe(0);
 });
-
-test("a vocabulary of 150,000 tokens is filtered and drawn from in 100 ms, also on a slow machine", () => {
-  const many = Float64Array.from({ length: 150_000 }, (_, index) => -3 - Math.log(index + 1));
-  const settings = { temperature: 1.5, top_k: 0, top_p: 0.99, min_p: 0, temperature_first: true, draws: 1000, seed: 1 };
-  sampleDistribution(many, settings);
-  const times = [1, 2, 3, 4, 5].map(() => {
-    const start = performance.now();
-    draw(sampleDistribution(many, settings), 1000, 1);
-    return performance.now() - start;
-  });
-  expect(Math.min(...times)).toBeLessThan(100);
-});

@@ -3,12 +3,13 @@
 import { button, copyButton, h, showFiles, shownText } from "../dom.js";
 import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
+import { TokensView } from "./tokens.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
  * @typedef {{resume: (id: string) => void, rate: (id: string, feedback: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
- *   requestText: (id: string, part: "question" | "answer", then: (text: string) => void) => void}} TurnActions
+ *   requestText: (id: string, part: "question" | "answer" | "tokens", then: (text: string) => void) => void}} TurnActions
  */
 
 const FOLD_ABOVE = 1200; // characters of a question
@@ -67,6 +68,8 @@ export class TurnView {
         this.note, this.reasoning, tools, text, this.waiting, this.error, this.foot,
       ),
     );
+    this.tokens = new TokensView(text, (then) => actions.requestText(id, "tokens", then));
+    this.footer.after(this.tokens.button);
   }
 
   /**
@@ -94,6 +97,7 @@ export class TurnView {
     this.waitingLine.update(turn.waiting);
     this.tick();
     this.foot.hidden = running;
+    this.tokens.update(Boolean(turn.tokens) && !running && !gone, `${turn.branch}/${turn.footer}`);
     this.note.textContent = turn.note;
     this.note.hidden = !turn.note;
     this.footer.textContent = interrupted ? `${turn.footer} · the kernel stopped before the end` : turn.footer;

@@ -27,7 +27,7 @@ class LatencyView {
       change({ time });
     });
     this.play = textButton("Play", () => (this.frame ? this.stop() : this.start()));
-    const { element, body } = table("Calls, with their phases", ["Model", "Time line, and what it does", "First token", "Total", "Tokens", "Tokens/s"]);
+    const { element, body } = table("Calls, with their phases", ["Model", "Time line", "First token", "Total", "Tokens", "Tokens/s"]);
     const heads = element.querySelectorAll("thead th");
     heads[1].classList.add("bar");
     for (const index of [4, 5]) heads[index].classList.add("wide");
