@@ -31,7 +31,9 @@ def fill(lab, fake):
         answer("", tool_calls=[("add", {"a": 2, "b": 40})], reasoning="I should add these."),
         answer(ANSWER + "\n[a link](https://example.com)\n", chunks=60, gap=0.005),
     )
-    chat.root.get_by_label("Files").set_input_files({"name": "s.png", "mimeType": "image/png", "buffer": PNG})
+    chat.root.get_by_label("Files", exact=True).set_input_files(
+        {"name": "s.png", "mimeType": "image/png", "buffer": PNG}
+    )
     chat.ask("How do I fit a line?")
     fake.default = answer("Two.")
     chat.button("Answer again").click()

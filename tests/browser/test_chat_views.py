@@ -123,7 +123,7 @@ def test_an_image_deleted_before_it_is_sent_is_said_and_nothing_that_was_written
     _, chat = opened(lab)
     image = tmp_path / "gone.png"
     image.write_bytes(PNG)
-    chat.root.get_by_label("Files").set_input_files(image)
+    chat.root.get_by_label("Files", exact=True).set_input_files(image)
     chat.root.locator(".ipyllm-thumbnail img").wait_for()
     image.unlink()
     before = len(fake.requests)

@@ -253,7 +253,7 @@ def test_an_answer_stands_the_same_whether_it_came_by_and_by_or_at_once(lab, fak
 
 def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence(lab, fake, tmp_path):
     _, chat = opened(lab)
-    picker = chat.root.get_by_label("Files")
+    picker = chat.root.get_by_label("Files", exact=True)
     picker.set_input_files({"name": "square.png", "mimeType": "image/png", "buffer": PNG})
     transfer = """(element, [type, pixels]) => {
         const data = new DataTransfer(), bytes = Uint8Array.from(pixels);
@@ -282,7 +282,7 @@ def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_se
     large.write_bytes(PNG + bytes(50_000_000))
     picker.set_input_files(large)
     chat.notice.get_by_text("“large.png” has 50.0 MB, more than 5.0 MB: make it smaller first.").wait_for()
-    picker.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"x"})
+    picker.set_input_files({"name": "scan.tiff", "mimeType": "image/tiff", "buffer": b"x"})
     chat.notice.get_by_text("not an image that models accept").wait_for()
     assert len(fake.requests) == before
 

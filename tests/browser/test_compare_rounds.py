@@ -77,7 +77,9 @@ def test_one_answer_is_asked_for_again_and_its_vote_is_gone(lab):
 def test_an_image_goes_with_the_question_and_stays_above_the_answers(lab):
     _, shown = open_comparison(lab, ["openai/good", "openai/bad"])
     png = lab.page.screenshot(clip={"x": 0, "y": 0, "width": 60, "height": 40})
-    shown.root.get_by_label("Files").set_input_files({"name": "plot.png", "mimeType": "image/png", "buffer": png})
+    shown.root.get_by_label("Files", exact=True).set_input_files(
+        {"name": "plot.png", "mimeType": "image/png", "buffer": png}
+    )
     shown.root.get_by_alt_text("plot.png").wait_for()
     shown.ask("What is it?")
     shown.prompt.get_by_alt_text("Image 1 of the question").wait_for()

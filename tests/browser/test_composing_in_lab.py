@@ -103,7 +103,7 @@ def test_a_chat_opens_beside_the_notebook(stage):
     fake.default = answer("It stays in sight.")
     name = f"talk-{next(lab.conversation_numbers)}"
     source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r})\npanel = chat.sidecar()"
-    lab.notebook.rewrite([source, "panel.close()"])
+    lab.notebook.rewrite([source])
     lab.notebook.run(0)
     chat = Chat(
         lab.page.locator(".jp-MainAreaWidget, .jp-OutputArea").filter(has=lab.page.locator(".ipyllm-chat")).last
@@ -111,5 +111,3 @@ def test_a_chat_opens_beside_the_notebook(stage):
     chat.ask("Where are you?")
     screenshot(lab, "chat-beside")
     assert chat.log.get_by_text("It stays in sight.").is_visible()
-    lab.notebook.run(1)
-    lab.page.locator(".ipyllm-chat").wait_for(state="detached")

@@ -78,6 +78,8 @@ def test_calls_are_sorted_searched_and_turned_over_and_charts_read(stage):
     plot.hover()
     tip.wait_for()
     screenshot(lab, "dashboard-tooltip-420")
+    inside = "tip => tip.getBoundingClientRect().right <= tip.parentElement.getBoundingClientRect().right"
+    assert tip.evaluate(inside), "an output cuts off what stands out"
     lab.page.emulate_media(forced_colors="active")
     screenshot(lab, "dashboard-tooltip-forced")
     lab.page.emulate_media(forced_colors="none")

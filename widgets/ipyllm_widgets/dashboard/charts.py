@@ -46,7 +46,7 @@ _SHAPES: tuple[tuple[tuple[float, float], ...], ...] = (
 _RADIUS = 3.2
 _MIN_MARK_HEIGHT = 7.0  # of a bar's segment, so that a mark is visible in it
 _IMAGE_STYLE = (
-    "text{font:11.5px sans-serif;fill:#555}.caption{font:bold 12px sans-serif;fill:#222}"
+    "text{font:12px sans-serif;fill:#555}.caption{font:bold 12px sans-serif;fill:#222}"
     ".grid{stroke:#ddd;stroke-width:.6}"
 )
 _MIN_FOR_MIDDLE_LABEL = 4  # intervals, so that three time labels fit

@@ -69,6 +69,7 @@ export class ChartTips {
     }));
     this.line.style.insetInlineStart = `${place * 100}%`;
     this.tip.style.setProperty(place > 0.5 ? "right" : "left", `${(place > 0.5 ? 1 - place : place) * 100 + 2}%`);
+    this.tip.style.maxWidth = `${Math.max(place, 1 - place) * 100 - 3}%`; // inside the chart: an output cuts off what overflows
     this.tip.style.removeProperty(place > 0.5 ? "left" : "right");
     plot.append(this.line, this.tip);
     if (announced) this.status.textContent = [time, ...values.map(([model, value]) => `${data.models[model][0]}: ${value}`)].join(", ");
