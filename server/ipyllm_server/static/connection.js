@@ -22,6 +22,7 @@ export class ChatConnection {
     /** @type {WebSocket | undefined} */
     this.socket = undefined;
     this.wait = FIRST_WAIT_MS;
+    this.heardAt = Date.now();
     this.isOpen = false;
     this.isLeft = false;
     /** @type {string[]} */

@@ -14,7 +14,7 @@ const KEPT = "ipyllm-chat"; // in the tab's storage: the chat that it shows
 class TextComposer extends Composer {
   /** @param {File[]} _files */
   add(_files) {
-    this.actions.showError("Images cannot be sent from this page.");
+    this.actions.showError("Images and files cannot be sent from this page.");
   }
 }
 

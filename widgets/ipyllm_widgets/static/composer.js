@@ -16,7 +16,7 @@ const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 export class Composer {
   /**
    * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string, counts: DraftCounts) => void,
-   *   listPrompts: () => void, promptText: (name: string, then: (text: string) => void) => void, queues?: boolean, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
+   *   listPrompts?: () => void, promptText?: (name: string, then: (text: string) => void) => void, queues?: boolean, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
     this.actions = actions;
@@ -36,7 +36,7 @@ export class Composer {
       keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
       input: () => {
         this.refresh();
-        this.prompts.refresh();
+        if (actions.listPrompts) this.prompts.refresh();
       },
       blur: () => {
         this.keepDraft();
@@ -52,8 +52,8 @@ export class Composer {
       },
     });
     this.prompts = new PromptMenu(this.input, {
-      list: actions.listPrompts,
-      text: actions.promptText,
+      list: () => actions.listPrompts?.(),
+      text: (name, then) => actions.promptText?.(name, then),
       put: (text) => {
         this.input.value = text;
         this.input.setSelectionRange(text.length, text.length);
