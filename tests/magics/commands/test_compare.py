@@ -281,8 +281,8 @@ def test_a_vote_without_a_comparison_or_for_nobody_is_one_sentence(kernel, fake)
     assert kernel.run("%llm_vote none").error == "There is no vote on the last comparison."
     kernel.run("%llm_vote A")
     assert kernel.run("%llm_vote").error == "%llm_vote needs one of: A, B, tie, both_bad, none."
-    assert "The vote is withdrawn." in kernel.run("%llm_vote none").text
-    assert kernel.run("print(_llm_compare.vote_cast)").text.strip() == "None"
+    assert kernel.run("%llm_vote none").stdout == "The vote is withdrawn.\n"
+    assert kernel.run("print(_llm_compare.vote_cast)").stdout == "None\n"
 
 
 def test_its_options_and_models_complete(kernel, fake):
