@@ -95,7 +95,7 @@ export class ChatConnection {
   }
 
   look() {
-    if (Date.now() - this.heardAt > SILENT_MS) this.socket?.close(4000, "silent");
+    if (Date.now() - (this.heardAt ?? 0) > SILENT_MS) this.socket?.close(4000, "silent");
     else if (this.isOpen) this.socket?.send('{"type":"ping"}');
   }
 
