@@ -41,7 +41,7 @@ class SamplingSettings:
     min_p : float
         Only tokens at least this fraction as likely as the most likely one; 0 for no limit.
     temperature_first : bool
-        Whether the temperature acts before the filters, as in Transformers and vLLM, or on what they leave, as in
+        Whether the temperature acts before the filters, as in Transformers, or on what they leave, as in
         llama.cpp.
     draws : int
         Tokens that are drawn, at most 1,000.

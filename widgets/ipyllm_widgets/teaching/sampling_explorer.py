@@ -32,7 +32,7 @@ class SamplingExplorer(TeachingWidget):
     """How a token is chosen: sliders for temperature, top-k, top-p and min-p over one recorded distribution.
 
     The distribution is recorded once; moving a slider asks the model for nothing. The filters act in llama.cpp's order
-    (top-k, top-p, min-p, then temperature), or with the temperature first, as in Transformers and vLLM.
+    (top-k, top-p, min-p, then temperature), or with the temperature first, as in Transformers.
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class SamplingView {
     const kept = sampleDistribution(this.logprobs, settings);
     const drawn = draw(kept, settings.draws, settings.seed);
     for (const [name, control] of Object.entries(this.controls)) control.set(/** @type {never} */ (/** @type {any} */ (settings)[name]));
-    this.order.textContent = `Order: ${settings.temperature_first ? "temperature, top-k, top-p, min-p (Transformers, vLLM)" : "top-k, top-p, min-p, temperature (llama.cpp)"}`;
+    this.order.textContent = `Order: ${settings.temperature_first ? "temperature, top-k, top-p, min-p (Transformers)" : "top-k, top-p, min-p, temperature (llama.cpp)"}`;
     const shown = Math.min(SHOWN, this.data.texts.length);
     for (const [index, { row, bar, now, drawn: cell, recorded }] of this.rows.entries()) {
       const isRest = index >= shown;
