@@ -77,6 +77,7 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.nodeid.startswith(_THOROUGH_NOTEBOOKS):
             item.add_marker("thorough")
+            item.add_marker(pytest.mark.timeout(600))  # of a cell, which may make forty calls on a busy machine
     files = {}
     for item in items:
         files.setdefault(item.nodeid.partition("::")[0], []).append(item)
