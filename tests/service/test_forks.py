@@ -174,7 +174,7 @@ _UNDER_LOAD = r"""
 """
 
 
-@pytest.mark.parametrize("forks", [20, pytest.param(200, marks=[pytest.mark.thorough, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("forks", [8, pytest.param(200, marks=[pytest.mark.thorough, pytest.mark.timeout(900)])])
 def test_a_child_makes_calls_of_its_own_while_other_threads_of_its_parent_call(forks, fake, python):
     fake.default = answer("So.")
     out, err = python(_UNDER_LOAD, fake.base_url, forks, warnings="ignore").communicate(timeout=100 + 20 * forks)

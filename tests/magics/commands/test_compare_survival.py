@@ -40,6 +40,7 @@ def streaming(fake, arms, chunks=10):
     )
 
 
+@pytest.mark.thorough
 def test_a_kernel_killed_in_mid_comparison_keeps_every_arms_partial(start, fake, own_settings):
     fake.default = drip("word ", every=0.05)
     kernel = start()

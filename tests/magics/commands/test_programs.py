@@ -182,6 +182,7 @@ def test_plain_python_compares_in_one_line(environment):
     assert done.stderr == ""
 
 
+@pytest.mark.thorough
 def test_plain_python_that_is_interrupted_keeps_every_partial_in_the_ledger(environment, fake, own_settings):
     import signal
 
@@ -202,6 +203,7 @@ def test_plain_python_that_is_interrupted_keeps_every_partial_in_the_ledger(envi
     assert all("word" in text for text in rows["response"])
 
 
+@pytest.mark.thorough
 def test_in_a_terminal_each_answer_is_a_block_and_ctrl_c_keeps_all(environment, fake):
     from tests.fakes import drip
 

@@ -52,6 +52,7 @@ def sent(fake):
     return [message["content"] for message in fake.requests[-1].json["messages"]]
 
 
+@pytest.mark.thorough
 def test_a_restart_does_not_end_it(start, fake):
     kernel = start()
     fake.reply(answer("Paris."))

@@ -86,6 +86,7 @@ def test_a_ledger_that_cannot_be_written_warns_once_and_stops_no_answer(start, o
     assert kernel.run("print(len(__import__('ipyllm').usage()))").stdout == "3\n"
 
 
+@pytest.mark.thorough
 def test_two_kernels_share_a_ledger_and_each_sees_its_own(start, fake):
     fake.default = answer("Hi.")
     first, second = start(), start()

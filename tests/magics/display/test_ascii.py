@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.fakes import answer
 
 CELLS = {
@@ -20,6 +22,7 @@ CELLS = {
 }
 
 
+@pytest.mark.thorough
 def test_magics_work_where_standard_output_is_ascii(fake, own_settings):
     fake.default = answer("Grüße → π.")
     code = (

@@ -160,6 +160,7 @@ def long_names(n):
     return given
 
 
+@pytest.mark.thorough
 @pytest.mark.browser
 def test_tables_of_twelve_arms_fit_a_screen(tmp_path, browser):
     path = report.write(long_names(12), tmp_path / "report.html")

@@ -115,6 +115,7 @@ def test_no_votes_have_the_same_columns_and_dtypes_as_some(ledger):
     assert str(empty.dtypes["cast_at"]) == "datetime64[us, UTC]"
 
 
+@pytest.mark.thorough
 def test_votes_wait_in_memory_beside_the_calls_while_the_ledger_cannot_be_written(tmp_path, call, sql, path):
     path.parent.touch()
     with Ledger(path) as ledger:

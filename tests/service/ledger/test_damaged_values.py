@@ -105,6 +105,7 @@ def test_a_damaged_vote_hides_nothing(path):
         assert "1 vote (a)" in ledger.take_warning()
 
 
+@pytest.mark.thorough
 def test_a_large_read_names_the_row_too(path, monkeypatch):
     pytest.importorskip("adbc_driver_sqlite")
     monkeypatch.setattr("ipyllm.ledger.arrow_read.MIN_ROWS", 3)

@@ -148,6 +148,7 @@ def test_votes_and_pruning_work_there_too(ledger, call):
     assert len(usage(None, ledger=ledger)) == 2
 
 
+@pytest.mark.thorough
 def test_many_kernels_begin_it_at_once_and_lose_nothing(python, url, sql):
     script = """
         import sys

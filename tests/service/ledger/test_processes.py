@@ -28,6 +28,7 @@ _MANY = """
 """
 
 
+@pytest.mark.thorough
 def test_eight_processes_begin_one_ledger_at_once_and_lose_nothing(python, path, sql):
     processes = [python(_MANY, path, number, stdin=subprocess.PIPE) for number in range(8)]
     for process in processes:

@@ -360,6 +360,7 @@ step = st.tuples(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=150)
 @given(st.lists(step, max_size=60))
 def test_no_order_of_calls_ends_and_deaths_costs_more_than_the_limit(steps):

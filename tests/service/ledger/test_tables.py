@@ -87,6 +87,7 @@ def test_an_upgrade_moves_estimates_out_of_the_columns_of_counts(of_version_1, s
     assert frame.loc["counted", columns].fillna(-1).tolist() == [60, 30, -1, -1]
 
 
+@pytest.mark.thorough
 def test_many_kernels_upgrade_one_ledger_at_once(of_version_1, python, sql):
     script = """
         import sys

@@ -181,6 +181,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_kernel_that_ended_in_the_middle_has_paid_for_nothing_in_vain(python, server, model, kill):
     gate, seen = threading.Event(), []

@@ -186,6 +186,7 @@ _MANY = """
 """
 
 
+@pytest.mark.thorough
 def test_eight_processes_begin_one_cache_at_once(python, path, cache):
     processes = [python(_MANY, path, number, stdin=subprocess.PIPE) for number in range(8)]
     for process in processes:

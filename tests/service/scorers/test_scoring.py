@@ -328,6 +328,7 @@ def test_a_cancelled_scoring_keeps_what_was_scored():
     assert asyncio.run(main())["score_it"].notna().tolist() == [True, False]
 
 
+@pytest.mark.thorough
 def test_a_hundred_thousand_rows_are_scored_with_nulls_of_every_kind():
     n = 100_000
     table = pd.DataFrame(

@@ -77,6 +77,7 @@ def test_a_plain_scorer_prints_into_its_cell(kernel):
     assert sorted(cell(kernel, code).split("\n")) == ["", "a MainThread", "a ipyllm-tool"]
 
 
+@pytest.mark.thorough
 def test_a_judge_works_in_a_cell(kernel):
     code = 'print(scorers.apply([scorers.judge(service, cache=False)], calls)["score_judge"].tolist())'
     assert cell(kernel, code) == "[3.0, 3.0, 3.0]\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from ipyllm import statistics as st
@@ -72,6 +73,7 @@ def test_intervals_of_shares_of_right_answers_cover_near_the_end_too():
         assert hits >= LEAST - 8, truth
 
 
+@pytest.mark.thorough
 def test_intervals_of_paired_differences_cover():
     rng = np.random.default_rng(5)
     hits = dict.fromkeys(("t", "ranks", "bootstrap", "mid-p", "exact"), 0)

@@ -47,6 +47,7 @@ def written():
     return dict(zip(IDS, calls, strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # the first one waits for all
 @pytest.mark.parametrize(
     ("kind", "name"), [(kind, name) for (kind, _, _), name in zip(KINDS, IDS, strict=True)], ids=IDS

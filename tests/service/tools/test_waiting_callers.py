@@ -143,6 +143,7 @@ def test_a_caller_who_turns_to_waiting_is_served():
     assert python(script) == "MainThread\n"
 
 
+@pytest.mark.thorough
 def test_ten_thousand_quick_jobs_get_through():
     def quick(n: int):
         return n

@@ -267,6 +267,7 @@ def check_growth(reply, says, category, content="", max_mb=300, **options):
     assert outcome.grown_mb < max_mb
 
 
+@pytest.mark.thorough
 @measures_memory
 def test_an_error_that_inflates_to_hundreds_of_megabytes_takes_a_few():
     reply = bomb("gzip", b'{"error": {"message": "', b'"}}', status=500, megabytes=200)
