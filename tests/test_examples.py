@@ -31,6 +31,7 @@ _FENCE = re.compile(r"^```(\S*)\n(.*?)\n?```$", re.DOTALL | re.MULTILINE)
 
 RUN_ELSEWHERE = {
     "docs/magics.md": "tests/magics/test_docs.py runs its cells in order, and compares what they show",
+    "docs/server.md": "tests/server/test_server_docs.py runs its programs and commands",
 }
 NOT_RUN = {
     "console": "commands of a shell: `make` runs them, and CI does from a fresh clone",
@@ -38,9 +39,14 @@ NOT_RUN = {
     "{toctree}": "no example: the table of contents",
     "export IPYLLM_LEDGER=": "a command of a shell, for a database server",
     "pip install 'ipyllm[postgres]'": "a command of a shell, for a database server",
-    "from dask.distributed import Client": "needs a cluster; tests/service/experiment/test_remote_run.py has one",
+    "from dask.distributed import Client": "needs a cluster; tests/service/experiment/test_clusters.py has one",
+    "with LocalCluster(": "likewise",
+    "import ray": "likewise",
+    "javascript": "tests/server/test_server_docs.py runs it with Node",
     '"""Echo:': "a package, which tests/service/services/test_example_package.py installs and uses",
     "[project.entry-points": "part of that package",
+    "class OpenAIService:": "what was written by hand, before ipyllm",
+    "import json\n\nfrom tornado": "tests/server/test_migration_guide.py runs it",
 }
 """Languages and beginnings of blocks that are not run, and why."""
 
@@ -53,8 +59,17 @@ df = pd.DataFrame({"text": ["A joy.", "Two hours, gone."], "label": ["positive",
 def multiply(a: int, b: int) -> int:
     return a * b
 """,
-    "docs/scaling.md": 'from ipyllm import Experiment\nprompts = ["Two and two?"]',
-    "docs/widgets.md": 'from PIL import Image\nImage.new("RGB", (2, 2)).save("plot.png")',
+    "docs/scaling.md": 'from ipyllm import Experiment, OpenAIService\nprompts = ["Two and two?"]',
+    "docs/widgets.md": """
+from pathlib import Path
+from matplotlib.figure import Figure
+from PIL import Image
+Image.new("RGB", (2, 2)).save("plot.png")
+Path("results.csv").write_text("a,b\\n1,2\\n")
+figure = Figure()
+figure.text(0.1, 0.1, "A short paper.")
+figure.savefig("paper.pdf")
+""",
 }
 """What readers have already when they come to an example."""
 

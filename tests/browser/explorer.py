@@ -26,7 +26,8 @@ class Explorer:
         return self.root.locator(f'[data-filter="{key}"]')
 
     def shown(self):
-        """The numbers of the rows within sight, from 1, in their order."""
+        """The numbers of the rows within sight, from 1, in their order, when all are there."""
+        self.root.locator(".ipyllm-xgrid:not([aria-busy])").wait_for()
         return self.root.locator(".ipyllm-xspace > .ipyllm-xrow").evaluate_all(
             """rows => rows.sort((a, b) => a.dataset.place - b.dataset.place)
                 .map(row => Number(row.querySelector('.ipyllm-xline span:nth-child(2)').textContent))"""

@@ -31,7 +31,7 @@ def test_another_widget_shows_what_was_said(chat, models):
     widget.send("Capital of France?").wait()
     widget.rate("bad")
     again = chat("talk")
-    assert again.comm.view_state().turns[0]["feedback"] == "bad"
+    again.comm.wait_for(lambda shown: shown.turns and shown.turns[0]["feedback"] == "bad")
 
 
 def test_what_is_refused(chat, models):

@@ -61,7 +61,7 @@ def question_with_files(text: str, images: Iterable[Any] = (), files: Iterable[A
 
     Examples
     --------
-    >>> message = question_with_files("What is this?", files=[("a.csv", b"x,y\\n1,2\\n")])
+    >>> message = question_with_files("What is this?", files=[("a.csv", b"x,y\n1,2\n")])
     >>> question_text(message), attached_files(message)
     ('What is this?', [AttachedFile(name='a.csv', chars=7)])
     """
@@ -197,7 +197,7 @@ def as_sent(message: Message) -> Message:
     Examples
     --------
     >>> as_sent({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]})
-    {'role': 'user', 'content': 'a\\n\\nb'}
+    {'role': 'user', 'content': 'a\n\nb'}
     """
     parts = _parts(message)
     if not parts or not all(_as_text(part) for part in parts):

@@ -83,8 +83,8 @@ class ContextExplorer(TeachingWidget):
     ...     history.add_message("user", text)
     ...     history.add_message("assistant", "A long answer. " * 10)
     >>> explorer = ContextExplorer(history, window=160, reserve=32)
-    >>> explorer.steps[["history", "left_out_turns", "free"]].values.tolist()
-    [[0, 0, 149], [75, 0, 74], [75, 1, 74]]
+    >>> explorer.steps["left_out_turns"].to_list()
+    [0, 0, 1]
     """
 
     _esm = modules.script("teaching/context_explorer.js")

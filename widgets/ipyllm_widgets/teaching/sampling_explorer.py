@@ -66,7 +66,7 @@ class SamplingExplorer(TeachingWidget):
     [' Paris', ' the']
     >>> explorer.adjust(top_k=0, min_p=0.01)
     >>> len(explorer.remaining)
-    5
+    7
     """
 
     _esm = modules.script("teaching/sampling_explorer.js")

@@ -98,7 +98,11 @@ export class Rows {
     this.clear();
     this.reveal(0);
     clearTimeout(this.filling);
-    this.filling = setTimeout(() => this.draw(), FILL_AFTER_MS);
+    this.element.setAttribute("aria-busy", "true");
+    this.filling = setTimeout(() => {
+      this.draw();
+      this.element.removeAttribute("aria-busy");
+    }, FILL_AFTER_MS);
   }
 
   /** Show the names of the arms, with what the table is sorted by. @param {string} sort @param {boolean} descending @param {[number, number]} pair */
