@@ -215,8 +215,9 @@ def test_a_response_that_is_not_http_is_an_error_of_one_line(wire, by_client):
 
     thread = threading.Thread(target=serve)
     thread.start()
+    port = server.getsockname()[1]
     try:
-        service = OllamaService("m", base_url=f"http://127.0.0.1:{server.getsockname()[1]}/v1", max_retries=0)
+        service = OllamaService("m", base_url=f"http://127.0.0.1:{port}/v1", max_retries=0)
         if by_client:
             only_the_client(service.address())
         with pytest.raises(LLMError, match=r"^ollama/m at 127\.0\.0\.1:\d+ sent a response that is not HTTP") as caught:
@@ -228,4 +229,4 @@ def test_a_response_that_is_not_http_is_an_error_of_one_line(wire, by_client):
     assert caught.value.category == "api_error"
     assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
-    assert "400" not in str(caught.value)
+    assert "400" not in str(caught.value).replace(str(port), "")
