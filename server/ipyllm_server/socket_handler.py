@@ -199,7 +199,10 @@ class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, Jupyte
         self.send_changes()
 
     def _write(self, messages: list[dict[str, Any]]) -> int:
-        """Begin to send messages; return their size."""
+        """Begin to send messages; return their size. A text that changes nothing of the HTML makes no message."""
+        if not messages:
+            self._is_writing = False
+            return 0
         text = "\n".join([json.dumps(message, separators=(",", ":")) for message in messages])
         try:
             written = self.write_message(text)

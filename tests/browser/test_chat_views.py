@@ -129,7 +129,7 @@ def test_an_image_deleted_before_it_is_sent_is_said_and_nothing_that_was_written
     before = len(fake.requests)
     chat.box.fill("What is this?")
     chat.box.press("Enter")
-    chat.notice.get_by_text("An image cannot be read").wait_for()
+    chat.notice.get_by_text("A file cannot be read").wait_for()
     assert chat.box.input_value() == "What is this?"
     assert chat.root.locator(".ipyllm-pending").count() == 0
     assert len(fake.requests) == before

@@ -136,7 +136,7 @@ def test_everything_works_by_keyboard_alone(lab, fake):
     assert editor.count() == 0
     reached = set()
     chat.model.focus()
-    for _ in range(12):
+    for _ in range(16):
         keyboard.press("Tab")
         reached.add(lab.page.evaluate("(e => e.getAttribute('aria-label') ?? e.textContent)(document.activeElement)"))
     wanted = {"Settings", "Clear", "Conversation", "Edit and ask again", "Copy question",

@@ -97,6 +97,13 @@ def test_a_question_is_answered_in_pieces_and_the_next_knows_the_first(client, m
     assert client.read() == {"type": "pong"}
 
 
+def test_a_text_that_changes_nothing_of_the_html_sends_no_empty_message(server, model):
+    model.reply(answer("Wait  or go", chunks=["Wait", " ", " ", "or go"], gap=0.3, coalesce=False))
+    with closing(Client(server, query="html=1&")) as page:
+        page.send("ask", message="Now?", model="lab/tiny")
+        assert page.until("done")["content"] == "Wait  or go"
+
+
 def test_two_connections_have_histories_of_their_own(server, client, model):
     client.send("ask", message="I am the first.")
     client.until("done")
