@@ -46,6 +46,7 @@ _RETRY_AFTER: Final = {
     "schema": {"type": "integer", "minimum": 1},
 }
 _WAIT: Final = (429, 503)
+_EVENTS: Final = "text/event-stream"  # OpenAPI 3.1 has no schema for its events
 
 
 @cache
@@ -101,7 +102,7 @@ def _operation(operation: Operation, references: dict[Any, Any]) -> dict[str, An
     answer: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
     if operation.answers:
         answer["content"] = {
-            kind: {"schema": {"type": "string"} if shape is None else references[shape]}
+            kind: {"schema": {"type": "string"} if shape is None else references[shape]} if kind != _EVENTS else {}
             for kind, shape in operation.answers.items()
         }
     described["responses"] = {str(operation.status): answer}
