@@ -45,9 +45,9 @@ test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/postgresql
 	$(PYTEST) --nbval-lax -m "not thorough"
 
-thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, floods, forks, soaks, damaged files, oldest versions
+thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, longer notebooks, floods, forks, soaks, damaged files, oldest versions
 	@sh .ci/chromium
-	$(PYTEST) -m thorough
+	$(PYTEST) --nbval-lax -m thorough
 
 coverage: $(VENV)/.all model ## branch coverage of each package by all tests but the browser's; TESTS=tests/service for some
 	@sh .ci/postgresql

@@ -58,6 +58,13 @@ _SLOWEST = (
     "tests/magics/",
 )
 _FILES_AFTER_EACH_OF_A_BROWSER = 5
+_THOROUGH_NOTEBOOKS = (
+    "notebooks/03_experiments.ipynb",
+    "notebooks/04_chat.ipynb",
+    "notebooks/06_prompts_and_context.ipynb",
+    "notebooks/07_latency_and_cost.ipynb",
+    "notebooks/08_can_we_trust_the_difference.ipynb",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m does
@@ -68,6 +75,8 @@ def pytest_collection_modifyitems(items):
     so they run side by side.
     """
     for item in items:
+        if item.nodeid.startswith(_THOROUGH_NOTEBOOKS):
+            item.add_marker("thorough")  # nbval gives a kernel ten seconds to begin, which is too short beside browsers
         if item.nodeid.startswith("notebooks/"):
             item.add_marker(pytest.mark.timeout(600))  # of a cell, which may make forty calls on a busy machine
     files = {}

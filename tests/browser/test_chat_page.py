@@ -81,7 +81,6 @@ def answers(page):
     return page.locator(".ipyllm-exchange .ipyllm-text").all_inner_texts()
 
 
-@pytest.mark.smoke
 def test_a_question_is_answered_as_it_streams_and_nothing_of_it_runs(servers, fake):
     with opened(servers) as page:
         fake.reply(answer(f"Wait for it.\n\n{MARKDOWN}", gap=0.1))

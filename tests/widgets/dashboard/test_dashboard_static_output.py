@@ -92,8 +92,10 @@ def test_html_and_markdown_by_nbconvert_show_the_figures(saved):
 def kept(fake, published, service):
     """A dashboard shown in a cell, and its outputs."""
     from ipyllm import UsageDashboard
+    from ipyllm.ledger.current import current_ledger
 
     service().chat("First")
+    assert current_ledger().flush()  # else its row may come after what the dashboard reads first
     dashboard = UsageDashboard()
     dashboard._ipython_display_()
     yield dashboard, published
