@@ -14,29 +14,13 @@ from ipyllm.logprobs import read_logprobs
 from ipyllm.prediction.distribution import Distribution
 from ipyllm.rendering import STYLE
 from ipyllm.rendering.token_view import tokens_html
+from tests.browser.drawing import DRAW, SLIDE
 from tests.browser.lab import chromium
 from tests.browser.teaching import show
 
 _RUNS = 15
 _TOKENS = 2_000
 _VOCABULARY = 49_152  # that of the embedded model
-_DRAW = """html => {
-    const main = document.querySelector('main'), start = performance.now();
-    main.innerHTML = html;
-    main.getBoundingClientRect();
-    return performance.now() - start;
-}"""
-_SLIDE = """n => {
-    const slider = document.querySelector("input[type=range]"), times = [];
-    for (let step = 0; step < n; step++) {
-        slider.value = 0.3 + 1.6 * step / n;
-        const start = performance.now();
-        slider.dispatchEvent(new Event("input"));
-        document.body.getBoundingClientRect();
-        times.push(performance.now() - start);
-    }
-    return times;
-}"""
 
 
 def _view_of_tokens():
@@ -63,10 +47,10 @@ def measure():
         page = browser.new_page()
         page.set_content(f"<!doctype html><title>Tokens</title>{STYLE}<main></main>")
         html = _view_of_tokens()
-        drawn = [page.evaluate(_DRAW, html) for _ in range(_RUNS)]
+        drawn = [page.evaluate(DRAW, html) for _ in range(_RUNS)]
         show(page, SamplingExplorer(_distribution(), top_p=0.99))
-        page.evaluate(_SLIDE, 5)
-        slid = page.evaluate(_SLIDE, 3 * _RUNS)
+        page.evaluate(SLIDE, 5)
+        slid = page.evaluate(SLIDE, 3 * _RUNS)
     _next_token_ms()
     warm = [_next_token_ms() for _ in range(_RUNS)]
     return [

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
-from ipyllm.text.format import shorten
+from ipyllm.settings_problem import settings_problem
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
 from ipyllm.text.text_file import decode_text, file_state, is_decoded, read_dotenv, read_settings, unresolved
@@ -32,7 +32,6 @@ from ipyllm.text.text_file import decode_text, file_state, is_decoded, read_dote
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pydantic_core import ErrorDetails
 
 __all__ = [
     "CERTIFICATE_VARIABLES",
@@ -283,15 +282,10 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", 
 """Variables of OpenSSL, then those of requests and curl. While the settings are the same object, so are these."""
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
-_NEVER_SECRET = (
-    *("timeout", "max_retries", "store_text", "resume_conversations", "local_ctx", "cache", "cache_ttl"),
-    *("max_cost_usd", "max_answer_mb", "max_event_mb", "max_error_mb"),
-)
 _lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05
-_SHOWN = 100  # characters of a wrong value
 
 
 _environ: Mapping[Any, str | bytes]
@@ -312,11 +306,12 @@ def use_cached_settings_on_this_thread() -> None:
 def read_once() -> Iterator[None]:
     """Read the settings now, and use them in the whole block, on this thread: each look for changes costs."""
     get_settings()
+    before = getattr(_thread, "uses_cached_settings", False)
     _thread.uses_cached_settings = True
     try:
         yield
     finally:
-        _thread.uses_cached_settings = False
+        _thread.uses_cached_settings = before
 
 
 def _fingerprint() -> object:
@@ -362,7 +357,7 @@ def _read() -> Settings | str:
     try:
         return Settings()
     except ValidationError as exc:
-        return _problem(min(exc.errors(), key=lambda error: error["type"] not in _UNKNOWN))  # a typo makes two errors
+        return settings_problem(exc, Settings)
     except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
         return f"The settings cannot be read: {exc}. The value must be JSON."
     except SettingsError as exc:
@@ -371,33 +366,3 @@ def _read() -> Settings | str:
         return "The settings cannot be read: a value is nested too deeply."
     finally:
         _noted.reset(token)
-
-
-_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
-
-
-def _problem(error: ErrorDetails) -> str:
-    """Return a sentence about a setting that is not as it should be."""
-    path = [str(part) for part in error["loc"]]
-    setting = ".".join(path) or "settings"
-    match error["type"]:
-        case kind if kind in _UNKNOWN:
-            return f"There is no setting {setting}. {suggest(path[-1], _names_in_table(path[0]))}"
-        case "missing":
-            return f"The setting {setting} is missing."
-        case "dict_type" | "model_type" | "dataclass_type":
-            problem = "it should be a table, such as { name = value }"
-        case "value_error":
-            problem = error["msg"].removeprefix("Value error, ")
-        case _:
-            problem = error["msg"].lower()
-    # A value is shown only if it cannot contain a key.
-    harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
-    given = f" {shorten(repr(error['input']), _SHOWN)}" if harmless else ""
-    return f"Invalid value{given} for the setting {setting}: {problem}."
-
-
-def _names_in_table(setting: str) -> list[str]:
-    """Return what a row of ``endpoints``, ``routes``, ``prices`` or ``profiles`` may set."""
-    row = get_args(Settings.model_fields[setting.lower().removeprefix("ipyllm_")].annotation)[-1]
-    return [name for name in getattr(row, "model_fields", row.__annotations__) if not name.startswith("_")]

@@ -12,6 +12,7 @@ from ipyllm.prediction.distribution import Distribution
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import SCREENSHOTS
 from tests.browser.contrast import shown_texts
+from tests.browser.drawing import SLIDE
 from tests.browser.lab import chromium, needs_chromium
 from tests.browser.teaching import show
 
@@ -142,19 +143,6 @@ def test_a_slider_repaints_within_a_frame_or_two_with_a_whole_vocabulary(browser
     found = Distribution("The", "local/m", tuple(f" t{rank}" for rank in range(n)), logprobs, is_whole=True)
     page = browser.new_page()
     show(page, SamplingExplorer(found))
-    times = page.evaluate(REPAINTS)
+    times = page.evaluate(SLIDE, 20)
     assert min(times) < 100, times
     page.close()
-
-
-REPAINTS = """() => {
-    const slider = document.querySelector("input[type=range]"), times = [];
-    for (let step = 0; step < 20; step++) {
-        slider.value = 0.3 + 0.08 * step;
-        const start = performance.now();
-        slider.dispatchEvent(new Event("input"));
-        document.body.getBoundingClientRect();
-        times.push(performance.now() - start);
-    }
-    return times;
-}"""

@@ -7,6 +7,7 @@ from ipyllm.logprobs import read_logprobs
 from ipyllm.rendering.token_view import tokens_html
 from tests.browser.axe import needs_axe, violations
 from tests.browser.contrast import shown_texts
+from tests.browser.drawing import DRAW
 from tests.browser.lab import chromium, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(120)]
@@ -85,15 +86,9 @@ def test_2000_tokens_are_drawn_about_as_quickly_as_2000_plain_spans(browser):
     plain = "".join(f"<span>{token.text}</span>" for token in tokens(2000))
     page = browser.new_page()
     page.set_content(PAGE + "</main>")
-    draw = """html => {
-        const main = document.querySelector('main'), start = performance.now();
-        main.innerHTML = html;
-        main.getBoundingClientRect();
-        return performance.now() - start;
-    }"""
-    page.evaluate(draw, html)
+    page.evaluate(DRAW, html)
     times = {
-        name: min(page.evaluate(draw, text) for _ in range(7)) for name, text in [("ours", html), ("plain", plain)]
+        name: min(page.evaluate(DRAW, text) for _ in range(7)) for name, text in [("ours", html), ("plain", plain)]
     }
     assert times["ours"] < max(200, 12 * times["plain"]), times
     page.close()

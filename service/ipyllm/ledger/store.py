@@ -6,7 +6,7 @@ the writer thread and the first read import it.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -32,7 +32,7 @@ from ipyllm.process_identity import this_process
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from ipyllm.ledger.budget_state import BudgetState
@@ -86,13 +86,7 @@ class Store(Database):
         Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
         kinds = [query.table.writable[name] for name in query.columns]
-        with (
-            self._detecting_replacement(),
-            self._connected() as connection,
-            # A ledger in memory has one connection, which two threads cannot use at once.
-            hold(self._lock) if self._in_memory else nullcontext(),
-            limited_waits(connection),
-        ):
+        with self._reading() as connection:
             self._mark_interrupted(connection)
             rows, damaged = fetch(connection, query.select(), kinds, query.without_json().select())
         if damaged:
@@ -178,24 +172,26 @@ class Store(Database):
         )
         return self._read_whole(statement, kinds)
 
-    def _read_whole(self, statement: sa.Select[Any], kinds: Sequence[Kind]) -> list[tuple[Any, ...]] | None:
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection that other threads do not use, and whose waits are limited."""
         with (
             self._detecting_replacement(),
             self._connected() as connection,
+            # A ledger in memory has one connection, which two threads cannot use at once.
             hold(self._lock) if self._in_memory else nullcontext(),
             limited_waits(connection),
         ):
+            yield connection
+
+    def _read_whole(self, statement: sa.Select[Any], kinds: Sequence[Kind]) -> list[tuple[Any, ...]] | None:
+        with self._reading() as connection:
             self._mark_interrupted(connection)
             return fetch_whole(connection, statement, kinds)
 
     def pages(self, query: Conditions) -> Sequence[Conditions] | None:
         """Return ``query`` for each page of its rows, as :func:`ipyllm.ledger.paging.divide` does."""
-        with (
-            self._detecting_replacement(),
-            self._connected() as connection,
-            hold(self._lock) if self._in_memory else nullcontext(),
-            limited_waits(connection),
-        ):
+        with self._reading() as connection:
             return divide(connection, query)
 
     def reserve(

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,14 +52,20 @@ def distributed():
     return pytest.importorskip("distributed", reason="Dask needs ipyllm[dask]")
 
 
-def test_a_local_cluster_of_dask(run, key, distributed, tmp_path):
-    key("key-of-the-workers")
+@contextmanager
+def local_cluster(distributed, folder, n_workers):
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=None, local_directory=folder
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):
+        yield cluster, client
+
+
+def test_a_local_cluster_of_dask(run, key, distributed, tmp_path):
+    key("key-of-the-workers")
+    with local_cluster(distributed, tmp_path, n_workers=2) as (_, client):
         results, workers = run(client.get_executor())
     assert len(workers) == 2
     assert set(results.calls["executor"]) == {"2 × ClientExecutor"}
@@ -66,12 +73,7 @@ def test_a_local_cluster_of_dask(run, key, distributed, tmp_path):
 
 def test_an_adaptive_cluster_of_dask_that_begins_without_workers(run, key, distributed, tmp_path):
     key("key-of-the-workers")
-    with (
-        distributed.LocalCluster(
-            n_workers=0, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
-        ) as cluster,
-        distributed.Client(cluster, set_as_default=False) as client,
-    ):
+    with local_cluster(distributed, tmp_path, n_workers=0) as (cluster, client):
         cluster.adapt(minimum=0, maximum=2)
         _, workers = run(client.get_executor(), kernel_key="key-of-the-workers")  # they start from here, during the run
     assert 1 <= len(workers) <= 2

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ipyllm import LLMError, UsageDashboard
+from ipyllm import LLMError
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.ids import kernel_id
 from ipyllm_widgets.dashboard.call_list import CallList
@@ -29,19 +29,6 @@ def put(n, **columns):
         }
         current_ledger().put(row | {name: value(at) for name, value in columns.items()})
     current_ledger().flush(30)
-
-
-@pytest.fixture
-def dashboard():
-    made = []
-
-    def make(**options):
-        made.append(UsageDashboard(**options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def listed(shown):

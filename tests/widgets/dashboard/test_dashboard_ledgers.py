@@ -25,19 +25,6 @@ sys.stdin.read()
 """
 
 
-@pytest.fixture
-def dashboard():
-    made = []
-
-    def make(**options):
-        made.append(UsageDashboard(**options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
 def put(*, n=1, first=0, **columns):
     """Put calls of this kernel into the ledger."""
     now = datetime.now(UTC)

@@ -11,6 +11,7 @@ from ipyllm.conversations.likely_tokens import likely_message_tokens
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.text.text_file import decode_text
+from ipyllm.user_file import file_path, read_file
 from ipyllm_widgets.attachments.images import MAX_MESSAGE_IMAGE_BYTES, replace_text, user_message
 from ipyllm_widgets.attachments.pdf_text import pdf_text
 
@@ -108,16 +109,11 @@ def _read(file: Any) -> tuple[str, bytes]:
             raise bad_request(f"The content of {name!r} must be bytes, not {type(data).__name__}.")
         data = bytes(data)
     elif isinstance(file, str | Path):
-        name = Path(file).name
+        path = file_path(file)
+        name = path.name
         try:
-            path = Path(file).expanduser()
-            if path.exists() and not path.is_file():  # a device or a pipe may have no end
-                raise bad_request(f"{str(file)!r} is not a file.")
-            with path.open("rb") as opened:
-                data = opened.read(MAX_MESSAGE_IMAGE_BYTES + 1)
-        except LLMError:
-            raise
-        except (OSError, RuntimeError, ValueError) as exc:
+            data = read_file(path, MAX_MESSAGE_IMAGE_BYTES)
+        except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise bad_request(f"The file {str(file)!r} cannot be read: {reason}.") from None
     else:
