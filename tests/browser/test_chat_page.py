@@ -81,11 +81,13 @@ def answers(page):
     return page.locator(".ipyllm-exchange .ipyllm-text").all_inner_texts()
 
 
+@pytest.mark.smoke
 def test_a_question_is_answered_as_it_streams_and_nothing_of_it_runs(servers, fake):
     with opened(servers) as page:
-        fake.reply(answer(f"Wait for it.\n\n{MARKDOWN}", gap=0.1))
+        fake.reply(answer(f"Wait for it.\n\n{MARKDOWN}", gap=5))
         ask(page, "Which city is the capital?")
         page.wait_for_selector(".ipyllm-running .ipyllm-text p")  # it has begun, and is shown
+        fake.skip_pauses()
         wait_for_end(page)
         assert page.locator(".ipyllm-text strong").inner_text() == "134,591"
         assert page.locator(".ipyllm-text td").first.inner_text() == "Bern"

@@ -18,6 +18,8 @@ class TextComposer extends Composer {
   }
 }
 
+/** @typedef {{id: string, text: string, model: string, isBegun: boolean}} Asked */
+
 /** Ask the server. @param {string} path @param {string} [method] */
 async function request(path, method = "GET") {
   const xsrf = /(?:^|; )_xsrf=([^;]+)/.exec(document.cookie)?.[1] ?? "";
@@ -35,9 +37,10 @@ class Page {
     this.conversation = null;
     /** @type {{name: string}[]} */
     this.conversations = [];
+    this.listed = Promise.resolve();
     /** @type {ExchangeView | null} */
     this.running = null;
-    /** @type {{id: string, text: string, isBegun: boolean} | null} */
+    /** @type {Asked | null} */
     this.asked = null;
     this.scrollsWithAnswer = true;
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
@@ -77,14 +80,15 @@ class Page {
       address.searchParams.delete("token");
       history.replaceState(null, "", address);
     }
+    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null"); // before a question of this page is kept
     this.clear();
-    await Promise.all([this.loadModels(), this.loadConversations()]);
     this.composer.input.focus();
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-    if (!kept) return;
-    this.asked = kept.asked;
-    this.open(kept.conversation, kept.session);
-    this.loadConversations();
+    if (kept) {
+      this.asked = kept.asked;
+      this.open(kept.conversation, kept.session);
+    }
+    this.listed = this.loadConversations();
+    await Promise.all([this.loadModels(), this.listed]);
   }
 
   async loadModels() {
@@ -279,14 +283,15 @@ class Page {
   }
 
   /** @param {string} text */
-  send(text) {
+  async send(text) {
     this.showError("");
+    await this.listed; // a new chat has a name of its own
     if (!this.connection) {
       const isNew = this.conversation === null;
       this.open(this.conversation ?? this.newName(text));
       this.isNew = isNew;
     }
-    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, isBegun: false };
+    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false };
     this.showQuestion(text);
     this.composer.setRunning(true);
     this.ask();
@@ -296,8 +301,8 @@ class Page {
 
   /** Send the question. */
   ask() {
-    const model = this.model.value ? { model: this.model.value } : {};
-    this.connection?.send({ type: "ask", id: this.asked?.id, message: this.asked?.text, ...model });
+    const { id, text, model } = /** @type {Asked} */ (this.asked);
+    this.connection?.send({ type: "ask", id, message: text, ...(model ? { model } : {}) });
   }
 
   /** @param {string} text */
