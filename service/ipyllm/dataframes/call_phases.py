@@ -15,7 +15,7 @@ __all__ = ["PHASES", "Phase", "PhaseName", "call_phases"]
 PhaseName = Literal["queue", "retries", "send", "wait", "thinking", "answer", "end"]
 
 PHASES: Final[dict[PhaseName, str]] = {
-    "queue": "waiting in our own queue, or for the model to load",
+    "queue": "before sending: loading the model, or our own queue and work",
     "retries": "earlier attempts, and the pauses after them",
     "send": "connecting and sending",
     "wait": "waiting for the first token",
