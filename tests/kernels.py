@@ -127,8 +127,13 @@ class LiveKernel:
                 return reply
 
     def run(self, code: str, *, cell_id: str | None = None, timeout: float = 60) -> CellResult:
-        """Run a cell to its end."""
-        return self.collect(self.start(code, cell_id=cell_id), timeout=timeout)
+        """Run a cell to its end; again if the kernel refused it because the cell before had just failed."""
+        for _attempt in range(100):
+            ran = self.collect(self.start(code, cell_id=cell_id), timeout=timeout)
+            if ran.status != "aborted":
+                break
+            time.sleep(0.05)
+        return ran
 
     def interrupt(self) -> None:
         self._manager.interrupt_kernel()
