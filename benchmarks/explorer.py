@@ -1,6 +1,6 @@
 """The explorer in JupyterLab, in Chromium with a real kernel: 5,000 rows × 4 arms, from the cell to the painted rows.
 
-The calls are in the ledger and scored, as after a run.
+The calls are in the ledger and scored, as after a run, and no two answers are the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAKE = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parent.parent)!r})
 from tests.answered_experiment import MODELS, reviews
-results = reviews({_ROWS}, MODELS, name="reviews")
+results = reviews({_ROWS}, MODELS, name="reviews", numbered=True)
 len(results.calls)
 """
 _EXPLORE = "explorer = results.explore()\nexplorer"

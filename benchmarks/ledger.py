@@ -80,13 +80,29 @@ done.set()
 sampler.join()
 times = os.times()
 assert len(frame) == int(sys.argv[2]), len(frame)
-print(json.dumps({"s": took, "mb": (max(peak, memory()) - before) / 1e6, "cpu": sum(times[:4]) - sum(cpu[:4])}))
+report = {"s": took, "mb": (max(peak, memory()) - before) / 1e6, "cpu": sum(times[:4]) - sum(cpu[:4])}
+if hasattr(frame, "memory_usage"):
+    report["frame_mb"] = frame.memory_usage(deep=True).sum() / 1e6
+print(json.dumps(report))
 """
 _OURS = """
 def read(path):
     from ipyllm import usage
     from ipyllm.ledger import Ledger
     return usage(None, text=False, ledger=Ledger(path))
+"""
+_WITH_TEXT = """
+def read(path):
+    from ipyllm import usage
+    from ipyllm.ledger import Ledger
+    return usage(None, ledger=Ledger(path))
+"""
+_EXPORT = """
+def read(path):
+    from ipyllm import export_usage
+    from ipyllm.ledger import Ledger
+    from pyarrow.parquet import read_metadata
+    return range(read_metadata(export_usage(path + ".parquet", ledger=Ledger(path), kernel=None)).num_rows)
 """
 _ROW_BY_ROW = """
 def read(path):
@@ -149,6 +165,8 @@ def measure() -> list[Claim]:
             our_runs.append(_run(_OURS + _MEASURE_READ, large, rows))
             read_sql_runs.append(_run(_READ_SQL + _MEASURE_READ, large, rows))
         row_by_row = _run(_ROW_BY_ROW + _MEASURE_READ, large, rows)
+        with_text = _run(_WITH_TEXT + _MEASURE_READ, large, rows)
+        export = _run(_EXPORT + _MEASURE_READ, large, rows)
         smallest = folder / "smallest.sqlite"
         from ipyllm.ledger import arrow_read
 
@@ -178,6 +196,14 @@ def measure() -> list[Claim]:
             "×",
             f"{fastest['mb']:,.0f} MB, all processes, against read_sql {peer['mb']:,.0f} MB",
         ),
+        Claim(
+            f"ledger: {million} with texts, peak memory over the frame's own",
+            with_text["mb"] / with_text["frame_mb"],
+            1.25,
+            "×",
+            f"{with_text['mb']:,.0f} MB, all processes, for a frame of {with_text['frame_mb']:,.0f} MB",
+        ),
+        Claim(f"ledger: {rows:,} rows → Parquet, peak memory", export["mb"], 400, "MB", f"in {export['s']:.0f} s"),
         Claim(
             f"ledger: {arrow_read.MIN_ROWS:,} rows, through Arrow over row by row",
             smallest_s[0] / smallest_s[1],

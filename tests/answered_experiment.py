@@ -72,8 +72,11 @@ def grades(grade_of, *, name="judge", scale=(1, 5)):
     )
 
 
-def reviews(n=5, models=MODELS[:2], **options):
-    """Return results of a classification with everything that the explorer shows: see ``_review``."""
+def reviews(n=5, models=MODELS[:2], *, numbered=False, **options):
+    """Return results of a classification with everything that the explorer shows: see ``_review``.
+
+    If ``numbered``, no two answers are the same.
+    """
     rows = [{"text": f"{REVIEWS[i % 5][0]} ({i})", "label": REVIEWS[i % 5][1], "stars": i % 5 + 1} for i in range(n)]
 
     def right(response, row):
@@ -84,9 +87,13 @@ def reviews(n=5, models=MODELS[:2], **options):
             raise ValueError("The judge gave no verdict: it timed out.")
         return (3, "It hedges.") if "perhaps" in response.content else (5, "It is brief and says why.")
 
+    def review(arm, row, repeat):
+        given = _review(arm, row, repeat)
+        return given | {"response": f"{given['response']} ({row})"} if numbered and "response" in given else given
+
     return answered(
         rows,
-        _review,
+        review,
         template="Positive or negative? Say why in one sentence. {{ text }}",
         models=models,
         scorers=[Scorer.of(right, timeout=None), grades(grade)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -59,6 +60,11 @@ class CostTotal:
 
     def __add__(self, other: CostTotal) -> CostTotal:
         return CostTotal(self.usd + other.usd, self.n + other.n, self.n_unknown + other.n_unknown)
+
+    @property
+    def known_usd(self) -> float:
+        """The sum for a table, ``usd``; NaN where no cost is known."""
+        return math.nan if self.n_unknown and self.n_unknown == self.n else self.usd
 
     @property
     def amount(self) -> str:

@@ -6,6 +6,7 @@ environment of its own: :meth:`JupyterServer.add_kernel` installs a kernel speci
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -51,7 +52,9 @@ class JupyterServer:
 
     @classmethod
     def shared(cls, module, application):
-        """Return the server of this process for an application; the first call starts it."""
+        """Return the server of this process for an application; the first call starts it, and it ends with the process."""
+        if not cls._running:
+            atexit.register(cls.stop_all)
         if module not in cls._running:
             cls._running[module] = cls(module, application).start()
         return cls._running[module]

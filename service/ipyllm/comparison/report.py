@@ -171,6 +171,7 @@ def _facts(observed: Observations) -> str:
 
 def _tradeoffs(calls: pd.DataFrame, observed: Observations, primary: Sequence[Metric]) -> list[str]:
     """Return the plots of the first primary score against cost and time."""
+    from ipyllm.comparison.report_tables import capitalized
     from ipyllm.plots.overview_page import available_tradeoffs, draw_plots
 
     score = next((metric for metric in primary if metric.kind == "score"), None)
@@ -179,7 +180,7 @@ def _tradeoffs(calls: pd.DataFrame, observed: Observations, primary: Sequence[Me
         return []
     expenses = join_names(list(plots))
     return [
-        f"<h2>{escape(strip_control_sequences(score.label))} against {expenses}</h2>",
+        f"<h2>{escape(capitalized(score.label))} against {expenses}</h2>",
         _plot(
             lambda dark: draw_plots(calls, observed, plots, row_height=_TRADEOFF_HEIGHT, dark=dark),
             f"{score.label} of each arm against {expenses}, with intervals",

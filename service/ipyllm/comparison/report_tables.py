@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ipyllm.statistics.observations import Metric, Observations
     from ipyllm.statistics.table import StatisticsFrame
 
-__all__ = ["arms_table", "difference_tables", "sentences", "summary_tables", "table"]
+__all__ = ["arms_table", "capitalized", "difference_tables", "sentences", "summary_tables", "table"]
 
 _MAX_METRICS = 3
 _MAX_COLUMNS = 7
@@ -135,7 +135,7 @@ def difference_tables(observed: Observations, pairs: StatisticsFrame) -> Iterato
     for name in dict.fromkeys(pairs.index.get_level_values("metric")):
         of_metric = compact.loc[[name]].droplevel("metric").drop(columns="family", errors="ignore")
         family = f" ({pairs.loc[[name], 'family'].iloc[0]})" if families > 1 else ""
-        yield f"<h3>{escape(_capital(observed.metric(str(name)).label))}{family}</h3>"
+        yield f"<h3>{escape(capitalized(observed.metric(str(name)).label))}{family}</h3>"
         yield table(of_metric)
 
 
@@ -158,10 +158,10 @@ def _heading(column: str) -> str:
         metric = METRICS[found[1] + (found[3] or "")]
         unit = " (s)" if found[3] else ""
         rank = "median" if found[2] == "50" else f"{found[2]}th percentile"
-        return f"{_capital(metric.label)}, {rank}{unit}"
+        return f"{capitalized(metric.label)}, {rank}{unit}"
     if column.startswith("score_"):
-        return _capital(re.sub(r" n$", ": scored", column.removeprefix("score_").replace("_", " ")))
-    return _HEADINGS.get(column, _capital(column.replace("_", " ")))
+        return capitalized(re.sub(r" n$", ": scored", column.removeprefix("score_").replace("_", " ")))
+    return _HEADINGS.get(column, capitalized(column.replace("_", " ")))
 
 
 def _metric_column(
@@ -181,7 +181,7 @@ def _metric_column(
     what = _VALUE.get(metric.kind, "share" if observed.is_binary(metric) else "mean")
     if metric.kind == "score" and metric.higher_is_better is False:
         what += ", lower is better"
-    return _capital(metric.label.replace("_", " ")), what, cell
+    return capitalized(metric.label.replace("_", " ")), what, cell
 
 
 def _difference_column(
@@ -219,7 +219,8 @@ def _cell(text: object) -> str:
     return escape(value) + (f"<small>[{escape(interval)}</small>" if bracket else "")
 
 
-def _capital(words: str) -> str:
+def capitalized(words: str) -> str:
+    """Return words as a heading, with a capital at the beginning."""
     words = strip_control_sequences(words)
     return words[:1].upper() + words[1:]
 

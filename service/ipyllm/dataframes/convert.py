@@ -41,9 +41,11 @@ def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.Data
 
     from ipyllm.dataframes.calls_frame import CallsFrame
 
-    frame = CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)
-    pa.default_memory_pool().release_unused()
-    return frame
+    series = {}
+    for name in stored.largest_first():
+        series[name] = _series(stored.take(name), columns[name])
+        pa.default_memory_pool().release_unused()
+    return CallsFrame({name: series[name] for name in columns}, copy=False)
 
 
 def _series(column: pa.Array, kind: Kind) -> pd.Series[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ipyllm.comparison.arms import canonical_json
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _REL_TOL: Final = 1e-9  # of two scores that are the same
+_KNOWN: Final = 256  # rows whose scores were compared
 _TEXTS: Final = ("call_id", "status", "prompt", "response", "error_message")
 _FAILURES: Final = FINAL - {"ok"}
 
@@ -187,6 +188,8 @@ def answer_matrix(
     labels = [arm.label for arm in grid.arms]
     cells = list(_cells(calls, scorers, columns))
     compared_by = "scores" if columns else "parsed values" if "parsed" in calls.columns else "answers"
+    better = tuple(column.direction for column in columns)
+    differ, regressed = lru_cache(_KNOWN)(_differ), lru_cache(_KNOWN)(_regressed)  # there are few different scores
     rows = []
     for prompt in grid.prompts:
         for repeat in range(grid.repeats):
@@ -194,9 +197,10 @@ def answer_matrix(
             of_row = tuple(None if index is None else cells[index] for index in found)
             values = [_compared(cell, compared_by) for cell in of_row if cell is not None and cell.status in FINAL]
             text = next((cell.prompt for cell in of_row if cell is not None), prompt.text)
-            of_row = _with_regressions(of_row, columns)
-            differs = any(not _same(values[0], other) for other in values[1:])
-            rows.append(MatrixRow(prompt.prompt_id, repeat, text, prompt.data, of_row, differs))
+            worse = regressed(tuple([None if cell is None else cell.scores for cell in of_row]), better)
+            if True in worse:
+                of_row = tuple(map(_flagged, of_row, worse))
+            rows.append(MatrixRow(prompt.prompt_id, repeat, text, prompt.data, of_row, differ(tuple(values))))
     full_labels = tuple(arm.full_label for arm in grid.arms)
     return AnswerMatrix(name, tuple(labels), full_labels, columns, compared_by, tuple(rows), read_calls)
 
@@ -264,21 +268,28 @@ def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     )
 
 
-def _with_regressions(cells: tuple[Cell | None, ...], columns: Sequence[ScoreColumn]) -> tuple[Cell | None, ...]:
-    baseline = cells[0]
-    if baseline is None:
-        return cells
+def _differ(compared: tuple[tuple[Any, ...], ...]) -> bool:
+    return any(not _same(compared[0], other) for other in compared[1:])
+
+
+def _regressed(
+    scores: tuple[tuple[float | None, ...] | None, ...], directions: tuple[bool | None, ...]
+) -> tuple[bool, ...]:
+    """Return which arms have a worse score than the first; their ``scores`` in a row, None where they have no call."""
+    baseline = scores[0]
     judged = [
-        (nth, column.direction, before)
-        for nth, (column, before) in enumerate(zip(columns, baseline.scores, strict=True))
-        if column.direction is not None and before is not None
+        (nth, better, before)
+        for nth, (better, before) in enumerate(zip(directions, baseline or (), strict=False))
+        if better is not None and before is not None
     ]
     return tuple(
-        cell._replace(flags=cell.flags | REGRESSED)
-        if cell is not None and any(_is_worse(better, cell.scores[nth], before) for nth, better, before in judged)
-        else cell
-        for cell in cells
+        of_arm is not None and any(_is_worse(better, of_arm[nth], before) for nth, better, before in judged)
+        for of_arm in scores
     )
+
+
+def _flagged(cell: Cell | None, is_worse: bool) -> Cell | None:
+    return cell._replace(flags=cell.flags | REGRESSED) if cell is not None and is_worse else cell
 
 
 def _is_worse(higher_is_better: bool, score: float | None, baseline: float) -> bool:

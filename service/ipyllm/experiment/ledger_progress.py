@@ -42,6 +42,9 @@ _COLUMNS: Final = frozenset({
 })  # fmt: skip
 """Columns that are read in any case."""
 
+_OF_GRID: Final = frozenset({"model", "prompt"})
+"""Columns that :meth:`LedgerProgress.calls` fills in from the grid."""
+
 START_COLUMNS: Final = frozenset({*CONDITIONS, "arm", "prompt_id", "repeat"})
 """Columns that :class:`LedgerProgress` needs besides, to tell a run what is done, what changed, and what is warm."""
 
@@ -75,7 +78,7 @@ class LedgerProgress:
         self._grid = grid
         self._name = name
         self._texts = texts or {}
-        rows = read_frame(Query(experiments=(name,), only=None if only is None else _COLUMNS | only), ledger)
+        rows = read_frame(Query(experiments=(name,), only=None if only is None else _COLUMNS | only - _OF_GRID), ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
             trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
@@ -162,7 +165,7 @@ class LedgerProgress:
             total = cost_total(rows[chosen])
             table[kind] = {
                 "n": int((chosen & ~self._is_step[rows.index]).sum()),
-                "cost_usd": total.usd,
+                "cost_usd": total.known_usd,
                 "cost_unknown": total.n_unknown,
                 "cost_bound_usd": float(bound[chosen].sum(skipna=False)),
             }

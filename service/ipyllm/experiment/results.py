@@ -130,7 +130,7 @@ class Results:
 
     @property
     def calls(self) -> pd.DataFrame:
-        """One row per call that was made, in the order of the input, its arms and repeats; warm-ups first, flagged.
+        """One row per call that was made, in the order of the input, its arms and repeats; warm-ups last, flagged.
 
         ``experiment``, ``arm`` (a categorical, in the order of the experiment), ``model``, ``variant`` (the name of the
         template, if there are several), ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (the input's index),
@@ -218,8 +218,9 @@ class Results:
         """What the experiment cost so far, in US dollars, all its runs included.
 
         Index: ``calls``, ``warm-ups``, ``judges`` (calls of scorers that ask a model), ``total``. Columns: ``n``, calls
-        that ended; ``cost_usd``, the sum of the known costs; ``cost_unknown``, calls whose cost is unknown; and
-        ``cost_bound_usd``, the most that it can have been, unknown costs included (null if one has no known bound).
+        that ended; ``cost_usd``, the sum of the known costs, null if none is; ``cost_unknown``, calls whose cost is
+        unknown; and ``cost_bound_usd``, the most that it can have been, unknown costs included (null if one has no
+        known bound).
 
         :meth:`summary` sums one call for each trial; this also has the failed calls of trials that were answered later,
         and the calls of earlier grids.
@@ -343,7 +344,7 @@ class Results:
 
     def _cost_html(self) -> str:
         """Return a sentence about the costs of calls and judges, if any are known."""
-        rows = self.costs[["cost_usd", "n", "cost_unknown"]].itertuples()
+        rows = self.costs.fillna({"cost_usd": 0.0})[["cost_usd", "n", "cost_unknown"]].itertuples()
         totals = {kind: CostTotal(usd, n, n_unknown) for kind, usd, n, n_unknown in rows}
         total = totals.pop("total")
         if not total.usd:
@@ -360,9 +361,9 @@ class Results:
 
     def _with_input(self, scored: pd.DataFrame) -> pd.DataFrame:
         """Return scored calls as :attr:`calls` has them."""
-        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
-        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
-        calls = self._input.beside(scored.drop(columns="_measured"))
+        scored = scored.assign(arm=in_order(scored["arm"], self._grid))
+        scored = scored.sort_values(["warmup", "row", "arm", "repeat"], kind="stable", ignore_index=True)
+        calls = self._input.beside(scored)
         run = self._current_run()
         calls.attrs = {
             **scored.attrs,

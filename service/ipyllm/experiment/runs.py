@@ -69,7 +69,7 @@ def experiments(*, ledger: Ledger | None = None) -> pd.DataFrame:
                 "answered": min(answered, n_calls),
                 "failed": failed,
                 "state": "running" if running else "complete" if answered >= n_calls else "incomplete",
-                "cost_usd": 0.0 if total is None else total.usd,
+                "cost_usd": 0.0 if total is None else total.known_usd,
                 "cost_unknown": 0 if total is None else total.n_unknown,
             }
         )

@@ -15,8 +15,10 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from io import BufferedReader
+from mmap import mmap
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.query import merge
 from ipyllm.text.redact import redact
@@ -37,6 +39,8 @@ MIN_ROWS = 50_000
 
 N_READERS = 2
 """Processes that read at once. With more, this process could not keep up with receiving."""
+
+_OWN_MEMORY_BYTES = 1 << 18
 
 _SAMPLE: Mapping[Kind, str] = {"text": "''", "json": "''", "time": "''", "float": "0.0", "int": "0", "bool": "0"}
 """A value of each kind, as SQL. ADBC infers a column's type from its first value, which must not be null."""
@@ -108,7 +112,7 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
     import pyarrow as pa
 
     assert reader.stdin is not None
-    assert reader.stdout is not None
+    assert isinstance(reader.stdout, BufferedReader)
     assert reader.stderr is not None
     try:
         reader.stdin.write(statement.encode())
@@ -130,11 +134,20 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
         raise EOFError(said.strip().rpartition("\n")[2]) from None
 
 
-def _read_message(pipe: IO[bytes]) -> bytes:
-    """Return the next message; the last message is empty."""
+def _read_message(pipe: BufferedReader) -> bytearray | mmap:
+    """Return the next message; the last message is empty.
+
+    A large one has memory of its own, which the system has back as soon as its column is taken: in the heap, columns
+    lie between one another, and a large read would keep all of them beside the frame.
+    """
     head = pipe.read(8)
-    message = pipe.read(int.from_bytes(head, "little"))
-    if len(head) < 8 or len(message) < int.from_bytes(head, "little"):  # noqa: PLR2004
+    size = int.from_bytes(head, "little")
+    message = mmap(-1, size) if size >= _OWN_MEMORY_BYTES else bytearray(size)
+    with memoryview(message) as place:
+        n = 0
+        while n < size and (n_read := pipe.readinto(place[n:])):
+            n += n_read
+    if len(head) < 8 or n < size:  # noqa: PLR2004
         raise EOFError
     return message
 
@@ -156,9 +169,15 @@ class ArrowColumns:
 
         chunks = self.chunks.pop(name)
         if pa.types.is_string(chunks[0].type):  # 32-bit offsets reach 2 GiB, which text may exceed
-            chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
+            for index, chunk in enumerate(chunks):
+                chunks[index] = chunk.cast(pa.large_string())
         column = pa.concat_arrays(chunks)
+        del chunks
         return column if self.order is None else column.take(self.order)
+
+    def largest_first(self) -> list[str]:
+        """Return the names of the columns that can still be taken: the largest take most memory while they are."""
+        return sorted(self.chunks, key=lambda name: sum(chunk.nbytes for chunk in self.chunks[name]), reverse=True)
 
 
 def merge_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -> ArrowColumns:

@@ -66,7 +66,7 @@ def fetch_whole(
 ) -> list[tuple[Any, ...]] | None:
     """Return the rows of a statement; None if a value of them, in columns of these kinds, is damaged."""
     try:
-        rows = [tuple(row) for row in connection.execute(statement)]
+        rows = list(map(tuple, connection.execute(statement).all()))
     except Exception as exc:
         if connection.dialect.name != "sqlite" or not cannot_be_decoded(exc):
             raise

@@ -51,12 +51,12 @@ class StatisticsFrame(CallsFrame):
     def compact(self) -> pd.DataFrame:
         """Return the table as text: rounded, with each interval beside its value.
 
-        Redundant columns are left out: the baseline, the family of metrics if there is one, and the number of calls
+        Redundant columns are left out: the baseline or the family of metrics if there is one, and the number of calls
         with a score where all have one.
         """
         shown: dict[str, list[str]] = {}
         for column in self.columns:
-            if column == "baseline" or (column == "family" and len(set(self[column])) == 1):
+            if column in {"baseline", "family"} and len(set(self[column])) == 1:
                 continue
             if column.endswith("_n") and self[column].equals(self["n"]):
                 continue

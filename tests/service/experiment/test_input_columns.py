@@ -49,7 +49,7 @@ def test_the_calls_have_the_columns_of_the_input_and_its_index(model):
 def test_rows_arms_and_repeats_stand_in_the_order_given(model):
     results = run(model)
     calls = results.calls
-    assert calls["warmup"].tolist() == [True] * 2 + [False] * 12
+    assert calls["warmup"].tolist() == [False] * 12 + [True] * 2
     assert calls[~calls["warmup"]]["arm"].tolist() == ["b", "b", "a", "a"] * 3
     assert calls[~calls["warmup"]]["repeat"].tolist() == [0, 1] * 6
     assert list(calls.groupby("arm").size().index) == ["b", "a"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from types import SimpleNamespace
 
@@ -47,6 +48,14 @@ def test_experiments_are_listed_with_their_state_cost_note_and_tags(model, price
     again = experiments().loc["first"]
     assert (again["note"], again["tags"], again["data_hash"]) == ("prompts of June", {"data": "1"}, row["data_hash"])
     assert again["started_at"] == row["started_at"]
+
+
+def test_a_cost_that_nobody_knows_is_null_and_nothing_paid_is_zero(model):
+    results = asked_about(model("unpriced"), "unpriced")
+    assert math.isnan(experiments().loc["unpriced", "cost_usd"])
+    assert math.isnan(results.costs.loc["total", "cost_usd"])
+    assert results.costs.loc["judges", "cost_usd"] == 0
+    assert "It costs" not in results._repr_html_()
 
 
 def test_answers_of_an_earlier_grid_do_not_make_an_experiment_complete(model, server):
@@ -238,6 +247,9 @@ def test_two_templates_are_compared_with_one(model):
     table = compare_runs("monday", "today", metrics="exact")
     assert list(table.index) == [("score_exact", "a · v1 · today"), ("score_exact", "a · v2 · today")]
     assert set(table["baseline"]) == {"a · monday"}
+    assert "baseline" not in table.compact().columns
+    back = compare_runs("today", "monday", metrics="exact").compact()
+    assert back["baseline"].tolist() == ["a · v1 · today", "a · v2 · today"]
     chosen = compare_runs("monday", "today", arms={"a": "a · v2"}, metrics="exact")
     assert list(chosen.index) == [("score_exact", "today")]
     assert chosen.notes[0] == "1 arm of 'today' is not compared: a · v1."

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from mmap import mmap
 
 import pandas as pd
 import pytest
@@ -102,6 +103,16 @@ def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions,
     assert large == [len(many) > 0, False]
     pd.testing.assert_frame_equal(many, few, check_column_type=True)
     assert type(many) is type(few)
+
+
+def test_large_messages_have_memory_of_their_own(filled, large, monkeypatch):
+    usual = usage(None, ledger=filled)
+    monkeypatch.setattr(arrow_read, "_OWN_MEMORY_BYTES", 1)
+    sizes = []
+    monkeypatch.setattr(arrow_read, "mmap", lambda _, size: (sizes.append(size), mmap(-1, size))[1])
+    pd.testing.assert_frame_equal(usage(None, ledger=filled), usual)
+    assert large == [True, True]
+    assert len(sizes) > len(usual.columns)
 
 
 def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeypatch):

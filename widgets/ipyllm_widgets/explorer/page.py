@@ -34,7 +34,8 @@ _HEIGHT: Final = "46em"
 _DOCUMENT = (
     '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; script-src {script}; style-src {style}\">"
-    '<meta name="color-scheme" content="light dark"><title>Answers</title></head><body>{html}</body></html>'
+    '<meta name="color-scheme" content="light dark"><title>Answers</title></head>'
+    '<body class="ipyllm-xframe">{html}</body></html>'
 )
 
 

@@ -64,8 +64,10 @@ def _shared_beginning(rows: Sequence[MatrixRow]) -> int:
 
 
 def _arm(cells: Sequence[Cell | None], n_scorers: int) -> dict[str, Any]:
+    texts = ["" if cell is None else cell.response or cell.error for cell in cells]
+    excerpts = {text: excerpt(text) for text in dict.fromkeys(texts)}  # many are the same, as labels are
     return {
-        "texts": ["" if cell is None else excerpt(cell.response or cell.error) for cell in cells],
+        "texts": [excerpts[text] for text in texts],
         "statuses": ["" if cell is None else cell.status for cell in cells],
         "flags": [0 if cell is None else cell.flags for cell in cells],
         "scores": [[None if cell is None else cell.scores[nth] for cell in cells] for nth in range(n_scorers)],
@@ -119,9 +121,11 @@ def search_text(row: MatrixRow) -> str:
 
 def excerpt(text: str) -> str:
     """Return the beginning of a text on one line, without control sequences, keys masked."""
-    folded = " ".join(text[:_READ_CHARS].split())
-    if not folded.isprintable():
-        folded = " ".join(strip_control_sequences(text[:_READ_CHARS]).split())
+    folded = text[:_READ_CHARS].strip()
+    if not folded.isprintable() or "  " in folded:  # the only printable white space is the space
+        folded = " ".join(folded.split())
+        if not folded.isprintable():
+            folded = " ".join(strip_control_sequences(text[:_READ_CHARS]).split())
     folded = redact(folded)
     if len(folded) <= _EXCERPT_CHARS and len(text) <= _READ_CHARS:
         return folded
