@@ -31,7 +31,8 @@ _POLICY: Final = (
 """No script, style or picture from elsewhere or within the page; nobody may frame it."""
 
 _OF_WIDGETS: Final = (
-    "chat/chat.css", "composer.css", "composer.js", "dom.js", "part.js", "patch.js", "prompt_menu.js", "widget.css",
+    "chat/chat.css", "composer.css", "composer.js", "dom.js", "files.js", "part.js", "patch.js", "prompt_menu.js",
+    "widget.css",
 )  # fmt: skip
 _OF_PAGE: Final = ("connection.js", "exchange.js", "page.css", "page.js")
 

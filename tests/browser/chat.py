@@ -33,6 +33,23 @@ beta, *_ = np.linalg.lstsq(X, y, rcond=None)  # least squares
 Then look at the *residuals*.
 """
 
+PROMPTS = """
+from pathlib import Path
+Path("prompts").mkdir(exist_ok=True)
+for name, text in {"review": "Review this code: what is wrong?", "explain": "Explain it to a child.",
+                   "unit tests": "Write unit tests."}.items():
+    Path("prompts", f"{name}.md").write_text(text)
+"""
+FILES = [
+    {
+        "name": "results-of-the-third-experiment-with-a-long-name.csv",
+        "mimeType": "text/csv",
+        "buffer": b"a,b\n1,2\n" * 90,
+    },
+    {"name": "fit.py", "mimeType": "text/x-python", "buffer": b"print(1)\n"},
+    {"name": "plot.png", "mimeType": "image/png", "buffer": PNG},
+]
+
 
 def environment(fake, home):
     """Settings of a kernel that knows the fake server only."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests import fakes
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import Chat, screenshot
+from tests.browser.chat import FILES, Chat, screenshot
 from tests.browser.lab import needs_chromium
 from tests.fakes import answer
 
@@ -22,6 +22,7 @@ def test_questions_wait_and_a_stopped_answer_goes_on(stage):
     chat.type("Long")
     chat.log.get_by_text("word word").wait_for()
     chat.type("And then?")
+    chat.root.get_by_label("Files", exact=True).set_input_files(FILES)
     chat.type("To be taken back")
     queue = chat.root.locator(".ipyllm-queue")
     queue.get_by_text("Asked next").wait_for()
@@ -29,6 +30,8 @@ def test_questions_wait_and_a_stopped_answer_goes_on(stage):
     assert violations(lab.page, ".ipyllm-chat") == []
     queue.get_by_role("button", name="Take back").nth(1).click()
     chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'To be taken back'")
+    assert chat.root.locator(".ipyllm-composer .ipyllm-chip").count() == 2, "with its files"
+    assert chat.root.locator(".ipyllm-composer img").count() == 1
     chat.box.press("Escape")
     chat.button("Send now").wait_for()
     assert violations(lab.page, ".ipyllm-chat") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import lab_with_fake, screenshot
+from tests.browser.chat import FILES, PROMPTS, lab_with_fake, screenshot
 from tests.browser.compare import open_comparison, reply_by_model
 from tests.browser.lab import needs_chromium
 
@@ -74,14 +74,45 @@ def test_one_answer_is_asked_for_again_and_its_vote_is_gone(lab):
     assert shown.columns.get_by_text("preferred").count() == 0
 
 
-def test_an_image_goes_with_the_question_and_stays_above_the_answers(lab):
-    _, shown = open_comparison(lab, ["openai/good", "openai/bad"])
-    png = lab.page.screenshot(clip={"x": 0, "y": 0, "width": 60, "height": 40})
-    shown.root.get_by_label("Files", exact=True).set_input_files(
-        {"name": "plot.png", "mimeType": "image/png", "buffer": png}
-    )
+@needs_axe
+def test_files_prompts_estimate_and_export(lab):
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/bad"], [PROMPTS])
+    notebook.run(2)
+    found = []
+
+    def look(where):
+        found.extend((where, *violation) for violation in violations(lab.page, ".ipyllm-compare"))
+        shown.box.scroll_into_view_if_needed()
+        screenshot(lab, f"compare-{where}")
+
+    look("empty")
+    shown.box.fill("/")
+    shown.root.locator(".ipyllm-prompt-option").nth(2).wait_for()
+    look("prompts")
+    shown.box.fill("/rev")
+    shown.box.press("Enter")
+    shown.wait_for("root => root.querySelector('.ipyllm-composer textarea').value.startsWith('Review')")
+    shown.root.get_by_label("Files", exact=True).set_input_files(FILES)
     shown.root.get_by_alt_text("plot.png").wait_for()
-    shown.ask("What is it?")
+    shown.root.locator(".ipyllm-estimate", has_text="tokens to each of 2 models").wait_for()
+    shown.root.get_by_role("button", name="fit.py 9 B").click()
+    shown.root.get_by_role("region", name="Text of fit.py").get_by_text("print(1)").wait_for()
+    look("files")
+    shown.button("Remove fit.py").click()
+    assert shown.root.locator(".ipyllm-file-text").first.is_hidden()
+    shown.box.press("Enter")
     shown.prompt.get_by_alt_text("Image 1 of the question").wait_for()
     shown.wait_for_vote()
-    screenshot(lab, "compare-image")
+    assert shown.root.locator(".ipyllm-estimate").inner_text() == ""
+    shown.prompt.get_by_role("button", name="results-of-the-third").click()
+    shown.prompt.get_by_role("region").get_by_text("a,b").wait_for()
+    look("file-open")
+    shown.root.get_by_role("button", name="Export").click()
+    look("export")
+    with lab.page.expect_download() as download:
+        shown.root.get_by_role("menuitem", name="Markdown").click()
+    assert download.value.suggested_filename == "comparison.md"
+    lab.page.emulate_media(forced_colors="active")
+    look("forced")
+    lab.page.emulate_media(forced_colors="none")
+    assert found == []

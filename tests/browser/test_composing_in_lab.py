@@ -5,28 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import ANSWER, PNG, Chat, screenshot
+from tests.browser.chat import ANSWER, FILES, PROMPTS, Chat, screenshot
 from tests.browser.lab import needs_chromium
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, pytest.mark.thorough, needs_chromium, pytest.mark.timeout(300)]
-
-PROMPTS = """
-from pathlib import Path
-Path("prompts").mkdir(exist_ok=True)
-for name, text in {"review": "Review this code: what is wrong?", "explain": "Explain it to a child.",
-                   "unit tests": "Write unit tests."}.items():
-    Path("prompts", f"{name}.md").write_text(text)
-"""
-FILES = [
-    {
-        "name": "results-of-the-third-experiment-with-a-long-name.csv",
-        "mimeType": "text/csv",
-        "buffer": b"a,b\n1,2\n" * 90,
-    },
-    {"name": "fit.py", "mimeType": "text/x-python", "buffer": b"print(1)\n"},
-    {"name": "plot.png", "mimeType": "image/png", "buffer": PNG},
-]
 
 
 def opened(lab):
@@ -64,6 +47,8 @@ def test_files_prompts_estimate_and_thumbs(stage):
     chat.root.get_by_label("Files", exact=True).set_input_files(FILES)
     chat.root.get_by_text("720 B").wait_for()
     chat.root.locator(".ipyllm-estimate", has_text="tokens to send").wait_for()
+    chat.root.get_by_role("button", name="fit.py 9 B").click()
+    chat.root.get_by_role("region", name="Text of fit.py").get_by_text("print(1)").wait_for()
     look("files")
     chat.button("Remove fit.py").click()
     fake.default = answer(ANSWER)
@@ -71,6 +56,11 @@ def test_files_prompts_estimate_and_thumbs(stage):
     chat.footers().first.wait_for()
     assert chat.turns.last.locator(".ipyllm-chip").inner_text().split("\n")[-1] == "719 characters"
     assert chat.root.locator(".ipyllm-estimate").inner_text() == ""
+    chat.turns.last.get_by_role("button", name="results-of-the-third").click()
+    chat.turns.last.get_by_role("region").get_by_text("a,b").wait_for()
+    look("file-open")
+    chat.turns.last.get_by_role("button", name="results-of-the-third").click()
+    assert chat.turns.last.get_by_role("region").count() == 0
     chat.button("Good answer").click()
     chat.root.locator("[aria-pressed=true][title='Good answer']").wait_for()
     look("thumbs")

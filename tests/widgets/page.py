@@ -21,6 +21,7 @@ class PageComm(BaseComm):
 
     def __init__(self, *args, **kwargs):
         self.sent: list[dict] = []
+        self.buffers: list[list[bytes]] = []  # of the messages that had some
         self.arrived = threading.Condition()
         super().__init__(*args, **kwargs)
 
@@ -29,6 +30,8 @@ class PageComm(BaseComm):
             # As Jupyter packs messages: lone surrogates and NaN are errors.
             packed = json.dumps(data or {}, ensure_ascii=False, allow_nan=False).encode()
             self.sent.append({"type": msg_type, **json.loads(packed)})
+            if buffers:
+                self.buffers.append(list(buffers))
             self.arrived.notify_all()
 
     @property

@@ -14,6 +14,7 @@ from ipyllm.errors import bad_request
 from ipyllm.events import Finished
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.registry.available import available_models
+from ipyllm_widgets.draft_estimate import DraftEstimator
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
 from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticContent, StaticOutput
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.response import ChatResponse
+    from ipyllm_widgets.draft_estimate import NextCall
     from ipyllm_widgets.live_answer import LiveAnswer
     from ipyllm_widgets.message_channel import MessageChannel
 
@@ -60,6 +62,7 @@ class Controller(ABC):
         self.static_output = StaticOutput(self.static_content)
         self._channel = channel
         self._render_thread = RenderThread(self.render, on_error, self._renders_again_after_s)
+        self._estimator = DraftEstimator(self._next_calls, self._tell_estimate, on_error)
         self._diff = StateDiff(channel)
         self._available: list[str] = []
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
@@ -76,6 +79,10 @@ class Controller(ABC):
     @abstractmethod
     def text(self) -> str:
         """Return the full text of a question; the browser has only its beginning."""
+
+    @abstractmethod
+    def _next_calls(self) -> Sequence[NextCall]:
+        """Return the calls that a question would be sent by now."""
 
     @abstractmethod
     def _turns(self) -> list[dict[str, Any]]: ...
@@ -156,6 +163,9 @@ class Controller(ABC):
         if failure is not None:
             raise failure
         return sent
+
+    def _tell_estimate(self, view: str, sentence: str) -> None:
+        self._channel.send("estimate", view=view, text=sentence)
 
     def _renders_again_after_s(self) -> float | None:
         return None if all(answer.has_begun for answer in self._live.values()) else _WAITING_INTERVAL_S

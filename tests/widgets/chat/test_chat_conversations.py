@@ -74,11 +74,13 @@ def test_a_new_one_is_empty_and_the_earlier_one_comes_back_with_all_its_branches
     assert widget.comm.click("switch")["error"] is None
     shown = widget.comm.view_state()
     assert (shown.order, shown.settings["conversation"]) == ([], "chat 2")
+    assert shown.totals == "", "of what was asked there"
     new = ask(widget, "In the new one").order[0]
     assert new != first, "the page must not take it for the turn of the other"
     assert texts(models.requests[-1].json["messages"]) == ["In the new one"]
     widget.comm.click("switch", conversation="default")
     shown = widget.comm.view_state()
+    assert shown.totals.startswith("2 answers"), shown.totals
     assert [turn["text"] for turn in shown.turns] == ["First", "Failed"]
     assert shown.turns[1]["error"]
     assert shown.html(0).count("Hello there.") == 1
@@ -94,6 +96,7 @@ def test_the_list_has_the_newest_first_with_its_first_question_and_search_looks_
         ("plans", 2, "Where is the Straße to Köln?"),
         ("default", 1, "What is a *monad*?"),
     ]
+    assert [item["title"] for item in items] == ["plans", "What is a *monad*?"], "a name that nobody chose says little"
     assert items[0]["changed"] > items[1]["changed"]
     assert names(widget, "  köln ") == ["plans"]
     assert names(widget, "hello THERE") == ["plans", "default"], "answers, too"

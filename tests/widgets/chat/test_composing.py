@@ -65,6 +65,31 @@ def test_files_of_questions_that_wait_are_counted(chat, models):
     widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
 
 
+def test_the_text_of_a_file_can_be_read_again(chat, models):
+    widget = chat()
+    widget.send("Sum?", files=[("numbers.csv", b"1,2\n"), ("fit.py", b"print(1)")]).wait()
+    (turn,) = widget.comm.wait_until_idle().order
+    assert widget.comm.click("text", turn=turn, part="file", file=1)["error"] is None
+    assert message_of(widget, "text")["text"] == "print(1)"
+    assert "not part of the question" in widget.comm.click("text", turn=turn, part="file", file=2)["error"]
+    assert "not part of the question" in widget.comm.click("text", turn=turn, part="file", file=-1)["error"]
+
+
+def test_a_question_that_is_taken_back_keeps_its_files(chat, models):
+    models.reply(answer("Slow.", gap=0.3))
+    widget = chat()
+    widget.comm.click("send", text="one")
+    sent = {"buffers": [b"1,2\n", PNG], "files": ["numbers.csv", ""]}
+    widget.comm.click("send", text="two", **sent)
+    (waiting,) = widget.comm.view_state().settings["queue"]
+    widget.comm.click("unqueue", question=waiting["id"])
+    back = message_of(widget, "text")
+    assert back["text"] == "two"
+    assert back["files"] == [{"name": "image.png", "type": "image/png"}, {"name": "numbers.csv", "type": "text/plain"}]
+    assert widget.comm.buffers[-1] == [PNG, b"1,2"]
+    widget.comm.wait_until_idle()
+
+
 # ---- the estimate --------------------------------------------------------------------------------
 
 

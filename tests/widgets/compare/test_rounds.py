@@ -168,3 +168,44 @@ def test_images_go_to_all_models_and_stay_with_their_question(two, widget):
     assert sent_by(two, "good")[1][0] == parts
     with pytest.raises(LLMError, match="not an image"):
         pair.ask("This?", images=[b"text"])
+
+
+def test_the_page_is_told_what_a_draft_sends_to_each_and_costs_together(two, widget, monkeypatch):
+    prices = '{"openai/good": {"input_usd_per_mtok": 10, "output_usd_per_mtok": 20}}'
+    monkeypatch.setenv("IPYLLM_PRICES", prices)
+    pair = widget("good", "bad", multi_turn=True)
+
+    def estimate():
+        found = eventually(lambda: [sent for sent in pair.sent_messages if sent["kind"] == "estimate"])
+        pair.sent_messages.clear()
+        return found[-1]
+
+    assert click(pair, "draft", text="Why is the sky blue?", file_bytes=4_000, view="here") is None
+    assert estimate() == {
+        "kind": "estimate",
+        "view": "here",
+        "text": "~1,010 tokens to each of 2 models · ~$0.01 and the answers, 1 price unknown",
+    }
+    asked(pair, "word " * 500)
+    pair.sent_messages.clear()
+    click(pair, "draft", text="And?", view="here")
+    assert int(estimate()["text"].split()[0][1:].replace(",", "")) > 500, "the earlier question is sent too"
+    assert pair._controller.snapshot()["draft"] == "And?", "for a page that is reloaded"
+    pair.multi_turn = False
+    click(pair, "draft", text="And?", view="here")
+    assert estimate()["text"].startswith("~5 tokens to each")
+
+
+def test_the_text_of_a_file_can_be_read_again(two, widget):
+    pair = widget("good", "bad")
+    pair.ask("Sum?", files=[("numbers.csv", b"1,2\n")]).wait()
+    assert click(pair, "text", question=1, file=0) is None
+    assert next(sent for sent in reversed(pair.sent_messages) if sent["kind"] == "text")["text"] == "1,2"
+    assert "not part of the question" in click(pair, "text", question=1, file=1)
+
+
+def test_a_draft_that_was_sent_is_kept_no_more(two, widget):
+    pair = widget("good", "bad")
+    click(pair, "draft", text="Which city?", view="here")
+    assert click(pair, "ask", prompt="Which capital?") is None
+    assert pair._controller.snapshot()["draft"] == ""

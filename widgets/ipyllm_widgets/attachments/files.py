@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -12,7 +13,7 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.text.text_file import decode_text
 from ipyllm.user_file import file_path, read_file
-from ipyllm_widgets.attachments.images import MAX_MESSAGE_IMAGE_BYTES, replace_text, user_message
+from ipyllm_widgets.attachments.images import MAX_MESSAGE_IMAGE_BYTES, image_urls, replace_text, user_message
 from ipyllm_widgets.attachments.pdf_text import pdf_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ __all__ = [
     "as_sent",
     "attached_files",
     "check_window",
+    "file_text",
+    "files_to_page",
     "question_text",
     "question_with_files",
     "received_files",
@@ -160,6 +163,36 @@ def question_text(message: Message) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part["text"] for part in _parts(message) if "text" in part and not _as_file(part))
+
+
+def file_text(message: Message, at: int) -> str:
+    r"""Return the text of the file at this place among the files of a question.
+
+    Raises
+    ------
+    LLMError
+        There is no such file.
+
+    Examples
+    --------
+    >>> file_text(question_with_files("Sum?", files=[("a.csv", b"x,y\n1,2\n")]), 0)
+    'x,y\n1,2'
+    """
+    texts = [found[2] for part in _parts(message) if (found := _as_file(part))]
+    if not 0 <= at < len(texts):
+        raise LLMError("That file is not part of the question.", category="not_found")
+    return texts[at]
+
+
+def files_to_page(message: Message) -> tuple[list[dict[str, str]], list[bytes]]:
+    """Return name and type of each file and image of a question, as a page has them, and their contents."""
+    images = [url.removeprefix("data:").split(";base64,", 1) for url in image_urls(message)]
+    described = [{"name": f"image.{kind.partition('/')[2]}", "type": kind} for kind, _ in images]
+    contents = [b64decode(data) for _, data in images]
+    for at, file in enumerate(attached_files(message)):
+        described.append({"name": file.name, "type": "text/plain"})
+        contents.append(file_text(message, at).encode())
+    return described, contents
 
 
 def with_text(message: Message, text: str) -> Message:

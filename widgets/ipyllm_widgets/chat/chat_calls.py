@@ -13,24 +13,22 @@ from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
-from ipyllm_widgets.attachments.files import as_sent, attached_files, check_window, question_text, question_with_files
+from ipyllm_widgets.attachments.files import as_sent, attached_files, check_window, question_with_files
 from ipyllm_widgets.chat.branches import Branches
 from ipyllm_widgets.chat.chat_totals import ChatTotals
 from ipyllm_widgets.chat.continuation import can_continue, continued_answer, continuing_messages, with_beginning
-from ipyllm_widgets.chat.draft_estimate import DraftEstimator
 from ipyllm_widgets.chat.feedback import feedback_on
 from ipyllm_widgets.controller import Controller
+from ipyllm_widgets.draft_estimate import NextCall
 from ipyllm_widgets.live_answer import LiveAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
-    from ipyllm.conversations.transcript import Turn
     from ipyllm.events import Event
     from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
-    from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.chat.chat_settings import ChatSettings
     from ipyllm_widgets.chat.turn_tree import TurnNode
     from ipyllm_widgets.message_channel import MessageChannel
@@ -64,20 +62,15 @@ class ChatCalls(Controller):
         self.totals = ChatTotals()
         self._numbers = count(1)
         self._branches = Branches(history, self._numbers)
-        self._left: dict[int, Branches] = {}  # of conversations that were shown before, by the id of their history
+        # Of conversations that were shown before, by the id of their history.
+        self._left: dict[int, tuple[Branches, ChatTotals]] = {}
         self._draft = saved.look_up_draft(self.name)
         self._feedback = feedback_on(history)
-        self._estimator = DraftEstimator(self._next_call, self._tell_estimate, on_error)
         self._stop_observing = history.observe(self.refresh)
 
-    def _next_call(self) -> tuple[BaseLLMService, Message | None, Sequence[Turn]]:
-        """Return the service of the next question, the system message, and the turns before."""
+    def _next_calls(self) -> list[NextCall]:
         history = self.history
-        system = history.system
-        return self.settings.service(), {"role": "system", "content": system} if system else None, history.turns
-
-    def _tell_estimate(self, view: str, sentence: str) -> None:
-        self._channel.send("estimate", view=view, text=sentence)
+        return [NextCall(self.settings.service(), history.system or "", [turn.messages for turn in history.turns])]
 
     @property
     def name(self) -> str:
@@ -99,10 +92,13 @@ class ChatCalls(Controller):
             if history is self.history:
                 return
             self._stop_observing()
-            self._left[id(self.history)] = self._branches
+            self._left[id(self.history)] = self._branches, self.totals
             self.history, self._draft = history, draft
             self._feedback |= feedback
-            self._branches = self._left.get(id(history)) or Branches(history, self._numbers)
+            self._branches, self.totals = self._left.get(id(history)) or (
+                Branches(history, self._numbers),
+                ChatTotals(),
+            )
             self._stop_observing = history.observe(self.refresh)
             self._publish()
         self.refresh()  # the static output, too
@@ -172,12 +168,12 @@ class ChatCalls(Controller):
             self._branches.refresh_path()
             self._ask(message)
 
-    def unqueue(self, question: str) -> str:
-        """Remove a question from the queue, and return its text."""
+    def unqueue(self, question: str) -> Message:
+        """Remove a question from the queue, and return it."""
         with self._channel.lock:
             message = self._branches.queue.remove(question)
             self._publish()
-            return question_text(message)
+            return message
 
     def send_next(self) -> None:
         """Ask the first question of the queue, which waits because an answer failed or was stopped."""

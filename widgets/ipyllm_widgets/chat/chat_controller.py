@@ -14,11 +14,10 @@ from ipyllm.ledger.feedback import give_feedback
 from ipyllm.registry.models import common_efforts
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
-from ipyllm_widgets.attachments.files import question_text, with_text
+from ipyllm_widgets.attachments.files import file_text, question_text, with_text
 from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
 from ipyllm_widgets.chat.answer_tokens import answer_tokens_html
 from ipyllm_widgets.chat.chat_calls import ChatCalls
-from ipyllm_widgets.chat.draft_estimate import Draft
 from ipyllm_widgets.chat.static_transcript import transcript, unanswered_messages
 from ipyllm_widgets.chat.turn_payload import turn_payload
 from ipyllm_widgets.widget_parameters import validate_params
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["ChatController"]
 
 _NO_RESPONSE = ChatResponse()
-_MOST_COUNTED = 10**9  # bytes or images of a draft
 _LONG_CHAT = 20  # turns; each update of the static output contains all turns
 
 
@@ -57,16 +55,14 @@ class ChatController(ChatCalls):
         """Keep what is typed and not sent: a reloaded page and a restarted kernel show it again.
 
         The page, the ``view`` among ``counts``, is told what it would send and cost; the others are fields of
-        :class:`~ipyllm_widgets.chat.draft_estimate.Draft`.
+        :class:`~ipyllm_widgets.draft_estimate.Draft`.
         """
         with self._channel.lock:
             is_new, self._draft = text != self._draft, text
         if is_new:
             saved.save_draft(self.name, text)
         if "view" in counts:
-            view = counts.pop("view")
-            amounts = {name: min(max(amount, 0), _MOST_COUNTED) for name, amount in counts.items()}
-            self._estimator.ask(Draft(text, view=view, **amounts))
+            self._estimator.ask(text, counts.pop("view"), counts)
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""
@@ -185,12 +181,14 @@ class ChatController(ChatCalls):
                 return node.name
         raise LLMError("There is no answer yet that the ledger has.", category="not_found")
 
-    def text(self, turn: str = "", part: str = "question") -> str:
-        """Return the full text of a question, or the Markdown of an answer, or its tokens as HTML."""
+    def text(self, turn: str = "", part: str = "question", file: int = 0) -> str:
+        """Return the full text of a question or of a file of it, the Markdown of an answer, or its tokens as HTML."""
         with self._channel.lock:
             node = self._branches.shown_turn(turn)
             if part == "tokens":
                 return answer_tokens_html(node.response)
+            if part == "file":
+                return file_text(node.question, file)
             if part != "answer":
                 return question_text(node.question)
             live = self._live.get(turn)

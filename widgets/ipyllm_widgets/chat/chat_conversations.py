@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,9 +11,10 @@ from ipyllm.conversations.history import conversation, conversations, rename_con
 from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
 from ipyllm.text.format import shorten
+from ipyllm_widgets.attachments.files import question_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
@@ -22,6 +24,7 @@ __all__ = ["ChatConversations", "ListedConversation", "last_conversation"]
 _LISTED = 200  # the newest
 _TITLE_CHARS = 80
 _BEFORE_MATCH = 30  # characters
+_MADE_NAME = re.compile(r"default|chat \d+")
 
 
 class ListedConversation(NamedTuple):
@@ -35,13 +38,16 @@ class ListedConversation(NamedTuple):
         Number of its turns.
     changed : str
         When it changed last, as ISO 8601; empty if it was not saved.
+    title : str
+        Its first question if the name was made by the widget, else the name.
     excerpt : str
-        Its first question, or the text around what was searched.
+        The first question, or the text around what was searched.
     """
 
     name: str
     turns: int
     changed: str
+    title: str
     excerpt: str
 
 
@@ -71,7 +77,7 @@ class ChatConversations:
         """
         wanted = " ".join(query.split()).casefold()
         return [
-            ListedConversation(name, turns, changed, excerpt)
+            ListedConversation(name, turns, changed, _title(name, messages), excerpt)
             for name, turns, changed, messages in self._all(shown)
             if (excerpt := _excerpt(name, messages, wanted)) is not None
         ]
@@ -133,12 +139,21 @@ class ChatConversations:
         history.restore(removed)
 
 
-def _excerpt(name: str, messages: Iterable[Message], wanted: str) -> str | None:
+def _title(name: str, messages: Iterable[Message]) -> str:
+    first = _first_question(messages) if _MADE_NAME.fullmatch(name) else ""
+    return first or name
+
+
+def _first_question(messages: Iterable[Message]) -> str:
+    texts = (" ".join(question_text(message).split()) for message in messages if message["role"] == "user")
+    return shorten(next(filter(None, texts), ""), _TITLE_CHARS)
+
+
+def _excerpt(name: str, messages: Sequence[Message], wanted: str) -> str | None:
     """Return the first question; or the text around ``wanted``, None if it is nowhere."""
     texts = [text for message in messages if (text := " ".join(text_of(message).split()))]
-    first = shorten(texts[0], _TITLE_CHARS) if texts else ""
     if not wanted or wanted in name.casefold():
-        return first
+        return _first_question(messages)
     for text in texts:
         at = text.casefold().find(wanted)
         if at >= 0:

@@ -15,7 +15,7 @@ from ipyllm.ledger.ids import kernel_id
 from ipyllm.services.base import BaseLLMService
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
-from ipyllm_widgets.attachments.files import received_files
+from ipyllm_widgets.attachments.files import files_to_page, question_text, received_files
 from ipyllm_widgets.chat.chat_controller import ChatController
 from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
@@ -86,7 +86,7 @@ class ChatWidget(LiveWidget):
         "set": {"model?": str, "system?": str, "params?": dict},
         "undo_delete": {"turn": str},
         "rate": {"turn": str, "feedback": str},
-        "text": {"turn": str, "part?": str},
+        "text": {"turn": str, "part?": str, "file?": int},
         "resume": {"turn": str},
         "unqueue": {"question": str},
         "send_next": {},
@@ -300,7 +300,9 @@ class ChatWidget(LiveWidget):
         self.switch(conversation)
 
     def _do_unqueue(self, content: dict[str, Any], _buffers: Sequence[Any], *, question: str) -> None:
-        self.channel.send("text", nonce=content.get("nonce"), text=self._controller.unqueue(question))
+        message = self._controller.unqueue(question)
+        files, buffers = files_to_page(message)
+        self.channel.send("text", nonce=content.get("nonce"), text=question_text(message), files=files, buffers=buffers)
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
         text = self.export(cast("ExportFormat", format))  # raises for another format

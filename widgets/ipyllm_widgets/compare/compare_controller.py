@@ -8,13 +8,14 @@ from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.registry.models import common_efforts
 from ipyllm.request import Provenance
-from ipyllm_widgets.attachments.files import as_sent, check_window, question_with_files
+from ipyllm_widgets.attachments.files import as_sent, check_window, file_text, question_with_files
 from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
 from ipyllm_widgets.compare.arm_histories import earlier_messages
 from ipyllm_widgets.compare.compare_export import export_comparison
 from ipyllm_widgets.compare.compare_round import CompareRound
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
+from ipyllm_widgets.draft_estimate import NextCall
 from ipyllm_widgets.static_output import StaticContent
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class CompareController(Controller):
         self.rounds: list[CompareRound] = []
         self._count = 0
         self._ranking = ""
+        self._draft = ""
 
     @property
     def comparison(self) -> Comparison | None:
@@ -125,6 +127,31 @@ class CompareController(Controller):
             notes=[histories[place][1] for place in places],
             note=retirement,
         )
+
+    def draft(self, text: str, view: str, **amounts: int) -> None:
+        """Keep what is typed, for a page that is reloaded, and tell the page about what it would send and cost.
+
+        ``amounts`` are fields of a :class:`~ipyllm_widgets.draft_estimate.Draft`.
+        """
+        self._draft = text
+        self._estimator.ask(text, view, amounts)
+
+    def forget_draft(self) -> None:
+        """Keep no draft: it was sent."""
+        self._draft = ""
+
+    def _next_calls(self) -> list[NextCall]:
+        settings = self.settings
+        with self._channel.lock:
+            before = self._conversation() if settings.multi_turn else []
+        return [
+            NextCall(
+                settings.service(name),
+                settings.system,
+                [messages for asked in before if (messages := asked.messages_of(name)) is not None],
+            )
+            for name in settings.names
+        ]
 
     def _conversation(self) -> list[CompareRound]:
         """Return the rounds since the last that did not follow, itself included."""
@@ -256,12 +283,13 @@ class CompareController(Controller):
             self.settings = settings
             self._publish()
 
-    def text(self, mark: str | None = None, question: int | None = None) -> str:
-        """Return the last question, empty before the first; or the Markdown of the answer with this mark."""
+    def text(self, mark: str | None = None, question: int | None = None, file: int | None = None) -> str:
+        """Return the last question, empty before the first; or the Markdown of the answer with this mark, or a file."""
         with self._channel.lock:
             if question is None and not self.rounds:
                 return ""
-            return self._round(question).text(mark)
+            asked = self._round(question)
+            return asked.text(mark) if file is None else file_text(asked.question, file)
 
     def export(self, form: CompareFormat) -> str:
         """Return the rounds with their answers and votes as text."""
@@ -270,6 +298,10 @@ class CompareController(Controller):
         return export_comparison(rounds, form)
 
     # ---- output ---------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the complete state, with the draft, which a view takes when it opens."""
+        return super().snapshot() | {"draft": self._draft}
 
     def static_content(self) -> StaticContent:
         """Return all rounds for readers without a kernel."""

@@ -71,10 +71,11 @@ class CompareWidget(LiveWidget):
         "stop": {"mark?": str, "question": int},
         "vote": {"which": str, "question": int},
         "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool, "multi_turn?": bool},
-        "text": {"mark?": str, "question?": int},
+        "text": {"mark?": str, "question?": int, "file?": int},
+        "draft": {"text": str, "file_bytes?": int, "images?": int, "uncounted?": int, "view": str},
         "prompts": {},
-        "export": {"format": str},
         "prompt": {"name": str},
+        "export": {"format": str},
     }
     _controller: CompareController
 
@@ -232,3 +233,4 @@ class CompareWidget(LiveWidget):
         self, _content: dict[str, Any], buffers: Sequence[Any], *, prompt: str, files: list[Any] | None = None
     ) -> None:
         self._controller.ask(prompt, *received_files(buffers, files))
+        self._controller.forget_draft()

@@ -57,5 +57,9 @@ def ranking_html() -> str:
 def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
     counts = tuple(f"{int(row[name]):,}" for name in ("votes", "wins", "losses", "ties", "both_bad"))
     # Without limits, there are votes on too few prompts; the sentence below says so.
-    interval = UNKNOWN if is_missing(row["low"]) else f"{row['low']:+.2f} to {row['high']:+.2f}"
-    return (f"{row['strength']:+.2f}", interval, *counts)
+    interval = UNKNOWN if is_missing(row["low"]) else f"{_signed(row['low'])} to {_signed(row['high'])}"
+    return (_signed(row["strength"]), interval, *counts)
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if round(value, 2) else "0.00"  # not -0.00

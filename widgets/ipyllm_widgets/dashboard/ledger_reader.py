@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.filters import read_frame
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.query import Query
 from ipyllm_widgets.dashboard.call_facts import CallFacts, facts_query
 from ipyllm_widgets.dashboard.call_list import PAGE, CallList
 from ipyllm_widgets.dashboard.figures import first_metric
+from ipyllm_widgets.dashboard.shared_facts import shared_facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,42 +67,35 @@ class Reading:
 
 
 class LedgerReader:
-    """Reads the current ledger.
-
-    Attributes
-    ----------
-    notices : list of str
-        Messages that the ledger gives once, such as that it moved a damaged file. The dashboard empties the list.
-    """
+    """Reads the current ledger, for several threads at once."""
 
     def __init__(self) -> None:
-        self.notices: list[str] = []
-        self._facts: CallFacts | None = None
+        self._lock = renewed_in_child(threading.Lock())
+        self._notices: list[str] = []
+        self._shared = shared_facts()
         self._started_at: dict[str, pd.Timestamp] = {}
         self._found: tuple[object, frozenset[str]] = (None, frozenset())
 
     def calls(self, filters: DashboardFilters, listing: CallList) -> Reading:
-        """Return the calls that meet ``filters``, earliest first, and remember them for :meth:`at_once`."""
-        return self._read_facts(filters, listing, None)
+        """Return the calls that meet ``filters``, earliest first."""
+        facts, read_error = self._shared.read(filters, lambda: self._read_facts(filters))
+        return self._reading(facts, filters, listing, read_error)
 
     def at_once(self, filters: DashboardFilters, listing: CallList) -> Reading:
         """Return what can be shown without a wait: all calls if they are few, or were read before, or else the newest.
 
         ``n_newest`` says how many these are; the calls that were read before may have gone on since.
         """
-        facts = self._facts
-        if facts is not None and len(facts.table) > FEW and facts.have(filters):
+        facts = self._shared.newest(filters)
+        if facts is not None and len(facts.table) > FEW:
             return replace(self._reading(facts, filters, listing, None), is_current=False)
-        newest = self._read_facts(filters, listing, FEW)
+        facts, read_error = self._read_facts(filters, FEW)
+        newest = self._reading(facts, filters, listing, read_error)
         return replace(newest, n_newest=FEW, is_current=False) if newest.n_read == FEW else newest
 
-    def _read_facts(self, filters: DashboardFilters, listing: CallList, limit: int | None) -> Reading:
+    def _read_facts(self, filters: DashboardFilters, limit: int | None = None) -> tuple[CallFacts, str | None]:
         rows = self._read(facts_query(filters).with_limit(limit))
-        read_error = current_ledger().read_error
-        facts = CallFacts.of(rows, filters)
-        if limit is None and not read_error:
-            self._facts = facts
-        return self._reading(facts, filters, listing, read_error)
+        return CallFacts.of(rows, filters), current_ledger().read_error
 
     def _reading(
         self, facts: CallFacts, filters: DashboardFilters, listing: CallList, read_error: str | None
@@ -115,12 +111,13 @@ class LedgerReader:
         rows = self._read(Query(call_ids=tuple(ids) or ("none",)))
         order = {call_id: at for at, call_id in enumerate(ids)}
         listed = rows.iloc[rows["call_id"].map(order).argsort()]
-        if read_error:  # it is shown while it lasts, so not as a notice too
-            self.notices = [sentence for sentence in self.notices if not sentence.startswith(read_error)]
-        for call_id, started_at in zip(listed["call_id"], listed["started_at"], strict=True):
-            self._started_at[call_id] = started_at
-        while len(self._started_at) > _REMEMBERED:
-            del self._started_at[next(iter(self._started_at))]
+        with self._lock:
+            if read_error:  # it is shown while it lasts, so not as a notice too
+                self._notices = [sentence for sentence in self._notices if not sentence.startswith(read_error)]
+            for call_id, started_at in zip(listed["call_id"], listed["started_at"], strict=True):
+                self._started_at[call_id] = started_at
+            while len(self._started_at) > _REMEMBERED:
+                del self._started_at[next(iter(self._started_at))]
         return Reading(calls, listed, listing, len(wanted), facts.models(), read_error, n_read=len(facts.table))
 
     def _containing(self, calls: pd.DataFrame, filters: DashboardFilters, text: str) -> frozenset[str]:
@@ -132,18 +129,26 @@ class LedgerReader:
             calls["call_id"].iloc[-1] if len(calls) else "",
             int((calls["status"] == "running").sum()),
         )
-        if self._found[0] != key:
+        found = self._found
+        if found[0] != key:
             query = replace(filters.query(), containing=text, text=False, only=frozenset({"call_id"}))
-            self._found = key, frozenset(self._read(query)["call_id"])
-        return self._found[1]
+            self._found = found = key, frozenset(self._read(query)["call_id"])
+        return found[1]
+
+    def take_notices(self) -> list[str]:
+        """Return messages that the ledger gives once, such as that it moved a damaged file; each is returned once."""
+        with self._lock:
+            taken, self._notices = self._notices, []
+        return taken
 
     def call(self, call_id: str) -> Mapping[Any, Any] | None:
         """Return the row of a listed call with its texts; None if it was not listed or no longer exists."""
         import pandas as pd
 
-        if call_id not in self._started_at:
-            return None
-        started_at = self._started_at[call_id]
+        with self._lock:
+            if call_id not in self._started_at:
+                return None
+            started_at = self._started_at[call_id]
         query = Query()
         if pd.notna(started_at):  # the ledger has an index of the times
             start, end = started_at.to_pydatetime(), (started_at + timedelta(milliseconds=1)).to_pydatetime()
@@ -153,4 +158,8 @@ class LedgerReader:
         return None if found.empty else found.to_dict("records")[0]
 
     def _read(self, query: Query) -> pd.DataFrame:
-        return read_frame(query, None, self.notices.append)
+        return read_frame(query, None, self._add_notice)
+
+    def _add_notice(self, sentence: str) -> None:
+        with self._lock:
+            self._notices.append(sentence)

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import asdict, fields
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -108,6 +109,8 @@ class UsageDashboard(CommandWidget):
         self._listing = CallList()
         self._refresh_lock = renewed_in_child(threading.Lock())
         self._reader = LedgerReader()
+        self._numbers = count()  # of readings
+        self._newest = 0  # the newest reading of all calls that is shown
         self._notice_ends: dict[str, float] = {}
         self._read_at = datetime.now().astimezone()
         self._must_read = False  # by the thread, whether somebody looks or not
@@ -135,21 +138,30 @@ class UsageDashboard(CommandWidget):
                 self._start_thread()
 
     def _show(self, read: Callable[[DashboardFilters, CallList], Reading]) -> bool:
-        """Show a reading, and return whether there is no more to be read now."""
+        """Show a reading, and return whether there is no more to be read now.
+
+        Reading takes seconds if there are many calls, and a click does not wait for that: what was read for other
+        filters, or before something newer that is shown, is dropped.
+        """
+        number = next(self._numbers)
+        active, listing = self._active, self._listing
+        read_at = datetime.now().astimezone()
+        try:
+            reading = read(active, listing)
+            figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
+            html = dashboard_html(figures, active, reading.models)
+        except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
+            log_failure(_logger, "the dashboard could not be rendered", exc)
+            self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
+            return True
         with self._refresh_lock:
-            active, listing = self._active, self._listing
-            read_at = datetime.now().astimezone()
-            try:
-                reading = read(active, listing)
-                if reading.read_error and self._shown:  # the shown figures include more than the calls in memory
-                    self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
-                    return True
-                figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
-                html = dashboard_html(figures, active, reading.models)
-            except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
-                log_failure(_logger, "the dashboard could not be rendered", exc)
-                self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
+            if (active, listing) != (self._active, self._listing) or number < self._newest:
                 return True
+            if reading.read_error and self._shown:  # the shown figures include more than the calls in memory
+                self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
+                return True
+            if reading.is_current:
+                self._newest = number
             part = f"the newest {reading.n_newest:,} calls" if reading.n_newest else ""
             notices = " ".join(
                 filter(None, (f"These are {part}; the others are being read." if part else "", self._notices()))
@@ -240,8 +252,7 @@ class UsageDashboard(CommandWidget):
     def _notices(self) -> str:
         """Return the ledger's notices of the last minute."""
         now = time.monotonic()
-        self._notice_ends.update(dict.fromkeys(self._reader.notices, now + _NOTICE_S))
-        self._reader.notices.clear()
+        self._notice_ends.update(dict.fromkeys(self._reader.take_notices(), now + _NOTICE_S))
         return " ".join(notice for notice, end in self._notice_ends.items() if now < end)
 
     # ---- commands of the page ------------------------------------------------------------------------

@@ -28,7 +28,7 @@ export class Commands {
     this.watch = setInterval(() => this.kernelChanged() && this.onKernelGone(), 1000);
     this.view = Math.random().toString(36).slice(2, 8); // acknowledgements reach every view of the widget
     this.count = 0;
-    /** @type {Map<string, {resolve: (error: string | null) => void, timer: any, onText: (text: string) => void}>} */
+    /** @type {Map<string, {resolve: (error: string | null) => void, timer: any, onText: (text: string, files: File[]) => void}>} */
     this.unacknowledged = new Map();
   }
 
@@ -36,7 +36,7 @@ export class Commands {
    * @param {string} command
    * @param {Record<string, unknown>} [fields]
    * @param {ArrayBuffer[]} [buffers]
-   * @param {(text: string) => void} [onText] called with the text that was requested
+   * @param {(text: string, files: File[]) => void} [onText] called with the text that was requested, and its files
    * @returns {Promise<string | null>} the error message, or null
    */
   send(command, fields = {}, buffers = [], onText = () => {}) {
@@ -66,9 +66,12 @@ export class Commands {
     return status === "idle" ? "Waiting for the kernel …" : "Waiting for the running cell …";
   }
 
-  /** @param {{nonce?: any, text?: unknown}} message the text that a command of some view requested */
-  receiveText({ nonce, text }) {
-    this.unacknowledged.get(nonce)?.onText(String(text));
+  /**
+   * @param {{nonce?: any, text?: unknown, files?: {name: string, type: string}[]}} message the text that a command of some view requested
+   * @param {DataView[]} buffers the contents of the files
+   */
+  receiveText({ nonce, text, files = [] }, buffers) {
+    this.unacknowledged.get(nonce)?.onText(String(text), files.map(({ name, type }, at) => new File([/** @type {any} */ (buffers[at])], name, { type })));
   }
 
   /** @param {{nonce?: any, error?: string | null}} ack */

@@ -1,6 +1,7 @@
 // The input for a question: text, images and files (pasted, dropped or chosen), prompts of one's own, and keyboard shortcuts.
 
 import { button, h, icon } from "./dom.js";
+import { fileChip, FileText } from "./files.js";
 import { PromptMenu } from "./prompt_menu.js";
 
 const DRAFT_AFTER_MS = 400; // without a key
@@ -72,6 +73,7 @@ export class Composer {
       },
     });
     this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
+    this.fileText = new FileText();
     this.attachButton = button("attach", "Add images or files: text, CSV, code, PDF", () => this.filePicker.click(), "ipyllm-icon ipyllm-attach");
     this.sendButton = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
     // A growing answer moves the button while the mouse button is down: capture the pointer, so that it is still a click.
@@ -81,6 +83,7 @@ export class Composer {
       { class: "ipyllm-composer" },
       this.prompts.element,
       this.thumbnails,
+      this.fileText.element,
       h("div", { class: "ipyllm-line" }, this.attachButton, this.filePicker, this.input, this.sendButton),
     );
     this.refresh();
@@ -173,11 +176,11 @@ export class Composer {
     this.keepDraft();
   }
 
-  /** Restore a draft that could not be sent. @param {string} text @param {File[]} files */
+  /** Put a question back that was not sent, before what was typed since. @param {string} text @param {File[]} files */
   restore(text, files) {
     if (text.length > LONG_PASTE) this.pastedTexts = [...this.pastedTexts, text];
-    else if (!this.input.value) this.input.value = text;
-    if (!this.files.length) this.files = files;
+    else this.input.value = [text, this.input.value].filter(Boolean).join("\n\n");
+    this.files = [...files, ...this.files];
     this.showThumbnails();
     this.refresh();
   }
@@ -224,36 +227,35 @@ export class Composer {
     this.refresh();
   }
 
+  removed() {
+    this.showThumbnails();
+    this.refresh();
+    this.input.focus();
+  }
+
   showThumbnails() {
     for (const image of this.thumbnails.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    this.fileText.close();
     this.thumbnails.replaceChildren(
-      ...this.files.map((file) =>
-        h(
-          "span",
-          { class: isImage(file) ? "ipyllm-thumbnail" : "ipyllm-chip" },
-          ...(isImage(file)
-            ? [h("img", { src: URL.createObjectURL(file), alt: file.name })]
-            : [h("span", { class: "ipyllm-file-name", dir: "auto", title: file.name }, file.name), h("span", { class: "ipyllm-footer" }, sizeText(file.size))]),
-          button("close", `Remove ${file.name}`, () => {
-            this.files = this.files.filter((other) => other !== file);
-            this.showThumbnails();
-            this.refresh();
-            this.input.focus();
-          }),
-        ),
-      ),
+      ...this.files.map((file) => {
+        const remove = () => {
+          this.files = this.files.filter((other) => other !== file);
+          this.removed();
+        };
+        if (isImage(file)) return h("span", { class: "ipyllm-thumbnail" }, h("img", { src: URL.createObjectURL(file), alt: file.name }), button("close", `Remove ${file.name}`, remove));
+        const text = isPdf(file) ? undefined : (/** @type {(text: string) => void} */ then) => void file.text().then(then, () => this.actions.showError(UNREADABLE_FILE));
+        return fileChip({ name: file.name, note: sizeText(file.size), text, remove }, this.fileText);
+      }),
       ...this.pastedTexts.map((text) =>
-        h(
-          "span",
-          { class: "ipyllm-chip" },
-          `Pasted text, ${text.length.toLocaleString()} characters`,
-          button("close", "Remove the pasted text", () => {
+        fileChip({
+          name: "Pasted text",
+          note: `${text.length.toLocaleString()} characters`,
+          text: (then) => then(text),
+          remove: () => {
             this.pastedTexts = this.pastedTexts.filter((other) => other !== text);
-            this.showThumbnails();
-            this.refresh();
-            this.input.focus();
-          }),
-        ),
+            this.removed();
+          },
+        }, this.fileText),
       ),
     );
     this.thumbnails.hidden = !this.files.length && !this.pastedTexts.length;
@@ -265,9 +267,13 @@ export function isImage(file) {
   return IMAGE_TYPES.includes(file.type);
 }
 
+/** @param {File} file @returns {boolean} whether only the kernel can tell its text */
+function isPdf(file) {
+  return file.type === "application/pdf" || (!file.type && /\.pdf$/i.test(file.name));
+}
+
 /** @param {File[]} files @returns {DraftCounts} */
 export function countsOf(files) {
-  const isPdf = (/** @type {File} */ file) => file.type === "application/pdf" || /\.pdf$/i.test(file.name);
   const texts = files.filter((file) => !isImage(file));
   return {
     file_bytes: texts.filter((file) => !isPdf(file)).reduce((sum, file) => sum + file.size, 0),

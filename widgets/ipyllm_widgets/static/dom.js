@@ -96,14 +96,6 @@ export function copyButton(label, withText) {
   return element;
 }
 
-/** Show the files of a question. @param {HTMLElement} element @param {import("./reducer.js").AttachedFile[]} files */
-export function showFiles(element, files) {
-  element.replaceChildren(...files.map(({ name, chars }) => h("span", { class: "ipyllm-chip" },
-    h("span", { class: "ipyllm-file-name", dir: "auto", title: name }, name),
-    h("span", { class: "ipyllm-footer" }, `${chars.toLocaleString()} characters`))));
-  element.hidden = !files.length;
-}
-
 /** Return the text of an answer as it is shown, without that of its buttons. @param {HTMLElement} element */
 export function shownText(element) {
   element.classList.add("ipyllm-copying");

@@ -17,6 +17,7 @@ export class LiveView {
     this.state = EMPTY;
     this.frame = 0;
     this.helloPending = false;
+    this.draftTaken = false;
     /** @type {string | null} */
     this.announced = null;
     /** @type {import("./composer.js").Composer | undefined} */
@@ -25,6 +26,9 @@ export class LiveView {
     this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
+    this.estimate = h("span", { class: "ipyllm-footer ipyllm-estimate" });
+    /** @type {string | null} */
+    this.estimatedFor = null;
   }
 
   /** Show the page and apply messages from now on. @param {HTMLElement} section @param {() => void} tick called once a second */
@@ -32,18 +36,19 @@ export class LiveView {
     this.root.replaceChildren(section);
     this.releaseKeys = isolateKeys(section);
     this.composer?.takeDrops(section);
-    this.onMessage = (/** @type {any} */ message) => this.receive(message);
+    this.onMessage = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.receive(message, buffers);
     this.model.on("msg:custom", this.onMessage);
     this.clock = setInterval(tick, 1000);
     this.receive({ kind: "snapshot", state: this.model.get("snapshot") });
     this.sayHello();
   }
 
-  /** @param {any} message */
-  receive(message) {
+  /** @param {any} message @param {DataView[]} [buffers] */
+  receive(message, buffers = []) {
     if (message?.kind === "ack") this.commands.acknowledge(message);
-    else if (message?.kind === "text") this.commands.receiveText(message);
+    else if (message?.kind === "text") this.commands.receiveText(message, buffers);
     else if (message?.kind === "prompts" && this.commands.unacknowledged.has(String(message.nonce))) this.composer?.prompts.show(message.items, message.problems);
+    else if (message?.kind === "estimate") this.showEstimate(message);
     else if (message?.kind === "file") this.download(message);
     else if (message?.kind === "notice") this.showError(String(message.text));
     else this.receiveOther(message);
@@ -51,6 +56,11 @@ export class LiveView {
     this.state = reduce(before, message);
     if (this.state.stale && before !== EMPTY) this.sayHello();
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
+    // When the view opens, and for another conversation: later, the box has what was typed since.
+    if (!this.draftTaken && typeof message?.state?.draft === "string") {
+      this.draftTaken = true;
+      this.composer?.showDraft(message.state.draft);
+    }
   }
 
   /** Handle a message that changes no state. @param {any} _message */
@@ -67,6 +77,23 @@ export class LiveView {
     const link = h("a", { href: address, download: name });
     link.click();
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  }
+
+  /** Tell the kernel what is typed. @param {string} text @param {import("./composer.js").DraftCounts} counts */
+  tellDraft(text, counts) {
+    if (this.composer?.isEmpty) this.estimate.textContent = "";
+    this.commands.tell("draft", { text, ...counts, view: this.commands.view });
+  }
+
+  /** @param {{view: string, text: string}} message about what a page's draft would send and cost */
+  showEstimate({ view, text }) {
+    if (view === this.commands.view) this.estimate.textContent = this.composer?.isEmpty ? "" : text;
+  }
+
+  /** Estimate the draft again, if something else would be sent with it. @param {string} key of what would be sent with it */
+  estimateAnew(key) {
+    if (this.estimatedFor !== key) this.composer?.keepDraft(true);
+    this.estimatedFor = key;
   }
 
   /** Request a snapshot if messages were missed; one request at a time. */
@@ -98,7 +125,7 @@ export class LiveView {
   /**
    * @param {string} command
    * @param {Record<string, unknown>} [fields]
-   * @param {(text: string) => void} [onText] called with the text that was requested
+   * @param {(text: string, files: File[]) => void} [onText] called with the text that was requested
    * @returns {Promise<string | null>} the error that is shown here, or null
    */
   async ask(command, fields, onText) {

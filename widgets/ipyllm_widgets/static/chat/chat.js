@@ -31,7 +31,6 @@ class ChatView extends LiveView {
     this.views = new Map();
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
-    this.draftTaken = false;
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
     this.conversations = new ConversationsPanel({
@@ -51,9 +50,9 @@ class ChatView extends LiveView {
       editLast: () => this.editLast(),
       queues: true,
       draft: (text, counts) => {
-        const isPrompt = this.composer.prompts.open; // a name that is looked for, not what will be sent
-        if (this.composer.isEmpty || isPrompt) this.estimate.textContent = "";
-        this.commands.tell("draft", isPrompt ? { text } : { text, ...counts, view: this.commands.view });
+        if (!this.composer.prompts.open) return this.tellDraft(text, counts);
+        this.estimate.textContent = ""; // a name that is looked for, not what will be sent
+        this.commands.tell("draft", { text });
       },
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
@@ -61,8 +60,8 @@ class ChatView extends LiveView {
       limits: () => this.state.settings.limits,
     });
     this.queue = new QueueView({
-      takeBack: (id) => this.ask("unqueue", { question: id }, (text) => {
-        this.composer.restore(text, []);
+      takeBack: (id) => this.ask("unqueue", { question: id }, (text, files) => {
+        this.composer.restore(text, files);
         this.composer.input.focus();
       }),
       sendNext: () => this.ask("send_next"),
@@ -74,7 +73,7 @@ class ChatView extends LiveView {
       edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { turn: id, text })),
       select: (/** @type {string} */ id, /** @type {number} */ branch) => this.ask("select", { turn: id, branch }),
       remove: (/** @type {string} */ id) => this.remove(id),
-      requestText: (/** @type {string} */ turn, /** @type {string} */ part, /** @type {(text: string) => void} */ then) => this.ask("text", { turn, part }, then),
+      requestText: (/** @type {string} */ turn, /** @type {string} */ part, /** @type {(text: string) => void} */ then, /** @type {number | undefined} */ file) => this.ask("text", file === undefined ? { turn, part } : { turn, part, file }, then),
     };
     // Turns grow after they are drawn: when they become visible, an image has loaded, or a fold is opened.
     this.resizeObserver = new ResizeObserver(() => this.keepAtEnd());
@@ -90,7 +89,6 @@ class ChatView extends LiveView {
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
     this.totals = h("span", { class: "ipyllm-footer" });
-    this.estimate = h("span", { class: "ipyllm-footer ipyllm-estimate" });
     const settings = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
     const conversations = foldButton("Conversations", this.conversations.element, () => {
       this.conversations.find();
@@ -183,18 +181,7 @@ class ChatView extends LiveView {
 
   /** @param {any} message */
   receiveOther(message) {
-    if (message?.kind === "estimate" && message.view === this.commands.view) this.estimate.textContent = this.composer.isEmpty ? "" : message.text;
-    else if (message?.kind === "conversations" && this.commands.unacknowledged.has(String(message.nonce))) this.conversations.show(message.items);
-  }
-
-  /** @param {any} message */
-  receive(message) {
-    super.receive(message);
-    // When the view opens, and for another conversation: later, the box has what was typed since.
-    if (!this.draftTaken && typeof message?.state?.draft === "string") {
-      this.draftTaken = true;
-      this.composer.showDraft(message.state.draft);
-    }
+    if (message?.kind === "conversations" && this.commands.unacknowledged.has(String(message.nonce))) this.conversations.show(message.items);
   }
 
   draw() {
@@ -229,8 +216,7 @@ class ChatView extends LiveView {
       return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
     });
     this.settings.update(settings);
-    if (this.estimated !== settings.model) this.composer.keepDraft(true);
-    this.estimated = settings.model;
+    this.estimateAnew(settings.model);
     this.conversations.setCurrent(settings.conversation);
     this.composer.setRunning(!idle);
     this.queue.update(settings.queue ?? [], idle);

@@ -5,7 +5,7 @@ import { button, h } from "../dom.js";
 const SEARCH_AFTER_MS = 250; // without a key
 
 /**
- * @typedef {{name: string, turns: number, changed: string, excerpt: string}} Listed
+ * @typedef {{name: string, turns: number, changed: string, title: string, excerpt: string}} Listed
  * @typedef {{find: (query: string) => void, open: (name: string) => void, create: () => void,
  *   rename: (name: string, to: string) => Promise<boolean>, remove: (name: string) => void}} ConversationActions
  */
@@ -64,15 +64,15 @@ export class ConversationsPanel {
 
   /** @param {Listed} item */
   row(item) {
-    const { name, turns, changed, excerpt } = item;
+    const { name, turns, changed, title, excerpt } = item;
     const when = changed ? new Date(changed).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
-    const meta = [`${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
+    const meta = [title === name ? "" : `“${name}”`, `${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
     const open = h(
       "button",
       { type: "button", class: "ipyllm-conversation", ...(name === this.current ? { "aria-current": "true" } : {}), click: () => this.actions.open(name) },
-      h("b", { dir: "auto" }, name),
+      h("b", { dir: "auto" }, title),
       h("span", { class: "ipyllm-footer" }, meta),
-      h("span", { class: "ipyllm-excerpt", dir: "auto" }, excerpt),
+      ...(excerpt === title ? [] : [h("span", { class: "ipyllm-excerpt", dir: "auto" }, excerpt)]),
     );
     const row = h("li", { "data-name": name }, open,
       button("edit", `Rename “${name}”`, () => this.edit(row, name)),

@@ -1,6 +1,7 @@
 // The view of a turn: a question and its answer.
 
-import { button, copyButton, h, showFiles, shownText } from "../dom.js";
+import { button, copyButton, h, shownText } from "../dom.js";
+import { FilesView } from "../files.js";
 import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
 import { TokensView } from "./tokens.js";
@@ -9,7 +10,7 @@ import { TokensView } from "./tokens.js";
  * @typedef {import("../reducer.js").Turn} Turn
  * @typedef {{resume: (id: string) => void, rate: (id: string, feedback: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
- *   requestText: (id: string, part: "question" | "answer" | "tokens", then: (text: string) => void) => void}} TurnActions
+ *   requestText: (id: string, part: "question" | "answer" | "tokens" | "file", then: (text: string) => void, file?: number) => void}} TurnActions
  */
 
 const FOLD_ABOVE = 1200; // characters of a question
@@ -28,7 +29,7 @@ export class TurnView {
     this.question = h("div", { class: "ipyllm-words", dir: "auto" });
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
-    this.files = h("div", { class: "ipyllm-files", hidden: true });
+    this.files = new FilesView((at, then) => actions.requestText(id, "file", then, at));
     this.branch = h("span", { class: "ipyllm-branch" });
     this.copyQuestion = copyButton("Copy question", (copy) => this.withText(copy));
     this.questionActions = h(
@@ -39,7 +40,7 @@ export class TurnView {
       this.copyQuestion,
       button("delete", "Delete question and answer", () => actions.remove(id)),
     );
-    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.unfoldButton, this.files);
+    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.unfoldButton, this.files.element);
     const reasoning = h("div");
     this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
     const tools = h("div"), text = h("div", { class: "ipyllm-text" });
@@ -85,7 +86,7 @@ export class TurnView {
     this.gone = gone;
     if (before?.text !== turn.text || before?.chars !== turn.chars) this.showQuestion(turn);
     if (before?.images !== turn.images) this.showImages(turn.images);
-    if (before?.files !== turn.files) showFiles(this.files, turn.files);
+    this.files.update(turn.files);
     this.showBranch(turn.branch, idle);
     for (const [name, view] of Object.entries(this.parts)) view.update(turn.parts[name] ?? { blocks: [], tail: "" });
     const interrupted = gone && turn.status === "running";

@@ -26,6 +26,10 @@ class CompareView extends LiveView {
       send: (text, files) => this.send(text, files),
       stop: () => this.stop(),
       editLast: () => this.lastRound()?.withPrompt((text) => this.composer.restore(text, [])),
+      draft: (text, counts) => {
+        if (this.composer.prompts.open) this.estimate.textContent = "";
+        else this.tellDraft(text, counts);
+      },
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
       showError: (message) => this.showError(message),
@@ -38,6 +42,7 @@ class CompareView extends LiveView {
       vote: (/** @type {string} */ which, /** @type {number} */ question) => this.ask("vote", { which, question }),
       requestText: (/** @type {number} */ question, /** @type {string | null} */ mark, /** @type {(text: string) => void} */ then) =>
         this.ask("text", mark === null ? { question } : { question, mark }, then),
+      requestFile: (/** @type {number} */ question, /** @type {number} */ file, /** @type {(text: string) => void} */ then) => this.ask("text", { question, file }, then),
     };
     // Rounds grow after they are drawn: when an image has loaded, a fold is opened, or columns are arranged anew.
     this.resizeObserver = new ResizeObserver(() => this.keepAtEnd());
@@ -80,6 +85,7 @@ class CompareView extends LiveView {
       this.notice,
       this.hint,
       this.composer.element,
+      h("div", { class: "ipyllm-totals" }, this.estimate),
       this.rankingFold,
     );
   }
@@ -118,6 +124,7 @@ class CompareView extends LiveView {
       }
       view.update(turns.get(id), turns, { running, gone, last: id === questions[questions.length - 1] });
     }
+    this.estimateAnew(JSON.stringify([settings.arms, settings.multiTurn, settings.system, order.length]));
     this.modelList.update(settings.arms, settings.models);
     this.settings.update({ model: "", models: [], system: "", params: {}, conversation: "", limits: { image: 0, images: 0 }, ...settings });
     this.blind.checked = settings.blind === true;
@@ -162,6 +169,7 @@ class CompareView extends LiveView {
   /** @param {string} prompt @param {File[]} files */
   async send(prompt, files) {
     this.showError("");
+    this.estimate.textContent = "";
     this.scrollsWithAnswer = true;
     const error = this.modelList.rejected
       ? "A model or its parameters cannot be used: correct or remove it first."

@@ -1,6 +1,7 @@
 // The view of one round of a comparison: the question, one column per answer, and the vote.
 
-import { h, showFiles } from "../dom.js";
+import { h } from "../dom.js";
+import { FilesView } from "../files.js";
 import { ColumnView } from "./column.js";
 
 const MIN_COLUMN_PX = 260;
@@ -10,7 +11,8 @@ const MIN_COLUMN_PX = 260;
  *   columns: string[], vote: string | null, hidden: boolean, footer: string}} Question
  * @typedef {{stop: (mark: string, question: number) => void, regenerate: (mark: string, question: number) => void,
  *   vote: (which: string, question: number) => void,
- *   requestText: (question: number, mark: string | null, then: (text: string) => void) => void}} RoundActions
+ *   requestText: (question: number, mark: string | null, then: (text: string) => void) => void,
+ *   requestFile: (question: number, file: number, then: (text: string) => void) => void}} RoundActions
  */
 
 /** Shows one round; an update touches only what has changed. */
@@ -29,8 +31,8 @@ export class RoundView {
     this.follows = h("div", { class: "ipyllm-footer", hidden: true }, "↳ Follow-up: each model was sent its own earlier answers");
     this.images = h("div", { class: "ipyllm-images" });
     this.words = h("div", { class: "ipyllm-words", dir: "auto" });
-    this.files = h("div", { class: "ipyllm-files", hidden: true });
-    this.prompt = h("div", { class: "ipyllm-prompt", tabindex: 0, role: "region" }, this.images, this.words, this.files);
+    this.files = new FilesView((at, then) => actions.requestFile(this.number, at, then));
+    this.prompt = h("div", { class: "ipyllm-prompt", tabindex: 0, role: "region" }, this.images, this.words, this.files.element);
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link ipyllm-more", hidden: true, click: () => this.withPrompt((text) => {
       this.words.textContent = text;
       this.unfoldButton.hidden = true;
@@ -74,7 +76,7 @@ export class RoundView {
       this.images.replaceChildren(...question.images.map((src, at) => h("img", { src, alt: `Image ${at + 1} of the question` })));
       this.images.hidden = !question.images.length;
     }
-    if (this.question?.files !== question.files) showFiles(this.files, question.files ?? []);
+    this.files.update(question.files ?? []);
     this.question = question;
     this.turns = turns;
     this.now = now;
