@@ -26,6 +26,7 @@ __all__ = ["CODES", "ApiHandler", "UnknownRoute", "for_users"]
 CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Words for programs, by the status of an error."""
 
+_FIRST_ERROR: Final = 400
 _OWN_FAILURE: Final = 500
 _logger = logging.getLogger("ipyllm.server")
 
@@ -94,6 +95,14 @@ class ApiHandler(ExtensionHandlerMixin, APIHandler):
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         self.finish(json.dumps(value))
+
+    def set_secure_cookie(self, *args: Any, **kwargs: Any) -> None:
+        """Set no cookie: Jupyter's would log in for days whoever has the token, which programs send each time."""
+
+    def _log(self) -> None:
+        """Leave requests that went well to the access log."""
+        if self.get_status() >= _FIRST_ERROR:
+            super()._log()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with the error as JSON; of our own failures it says nothing but that."""

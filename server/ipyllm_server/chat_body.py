@@ -56,8 +56,11 @@ class ModelParameters(BaseModel):
 
     def params(self) -> dict[str, Any]:
         """Return the parameters that are set."""
-        values = {name: getattr(self, name) for name in ModelParameters.model_fields}
-        return {name: value for name, value in values.items() if value is not None}
+        given = {name: getattr(self, name) for name in _PARAMETERS if name in self.model_fields_set}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+_PARAMETERS: Final = tuple(ModelParameters.model_fields)
 
 
 class ChatBody(ModelParameters):

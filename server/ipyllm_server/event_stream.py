@@ -29,23 +29,17 @@ class EventStream:
         self._last_s = self._loop.time()
         self._is_writing = False
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._look)
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether something was sent, so that the status cannot be changed any more."""
-        return self._has_begun
-
-    def begin(self) -> None:
-        """Prepare the head of the response."""
-        if self._has_begun:
-            return
-        self._has_begun = True
-        handler = self._handler
+        # While the model is at work: an error sets other headers.
         handler.set_header("Content-Type", "text/event-stream")
         handler.set_header("Cache-Control", "no-store")
         handler.set_header("X-Accel-Buffering", "no")  # nginx would collect the events
         with suppress(StreamClosedError, OSError):
             handler.socket_stream.set_nodelay(True)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether something was sent, so that the status cannot be changed any more."""
+        return self._has_begun
 
     async def send(self, *values: Any) -> None:
         """Send values as JSON, one event each, in one write; wait until the client's side has taken them.
@@ -56,11 +50,15 @@ class EventStream:
 
     async def send_text(self, text: str) -> None:
         """Send lines of the stream as they are."""
-        self.begin()
+        self._has_begun = True
         self._handler.write(text)
-        self._last_s, self._is_writing = self._loop.time(), True
+        self._last_s = self._loop.time()
+        flushed, stream = self._handler.flush(), self._handler.socket_stream
+        if not stream.writing() and not stream.closed():  # the system has taken it, as nearly always
+            return
+        self._is_writing = True
         try:
-            await self._handler.flush()
+            await flushed
         finally:
             self._is_writing = False
 
@@ -81,7 +79,7 @@ class EventStream:
             self._handler.socket_stream.close()
             return
         if not self._is_writing and silent_s >= _HEARTBEAT_S:
-            self.begin()
+            self._has_begun = True
             self._handler.write(": waiting\n\n")
             self._handler.flush()
             self._last_s = self._loop.time()

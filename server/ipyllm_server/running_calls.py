@@ -9,7 +9,7 @@ from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service, resolve
 from ipyllm.request import Provenance
-from ipyllm.settings import read_once
+from ipyllm.settings import get_settings, read_once
 from ipyllm_server.answer_reader import AnswerReader
 from ipyllm_server.refusals import Refusal, of_error, refusal_of
 from ipyllm_server.user_limits import USER_TAG
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
+    from ipyllm.settings import Settings
     from ipyllm_server.answer_reader import Piece
     from ipyllm_server.user_limits import UserLimits
 
@@ -30,6 +31,8 @@ _DRAIN_STEP_S: Final = 0.02
 _CANCEL_S: Final = 2.0
 _RESTART_S: Final = 5.0
 _GONE: Final = 499  # of the log only, as nginx has it
+_SETTINGS_S: Final = 1.0  # after which changed settings hold
+_KNOWN_SERVICES: Final = 1000
 
 
 class RunningCall:
@@ -95,6 +98,8 @@ class RunningCalls:
         self.models = tuple(models)
         self.is_closing = False
         self._running: set[RunningCall] = set()
+        self._services: dict[str | None, BaseLLMService] = {}
+        self._settings: Settings | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -146,8 +151,8 @@ class RunningCalls:
         if not is_wanted():
             raise Refusal(_GONE, "The client has gone.", "cancelled")
         try:
-            with read_once():
-                service = create_llm_service(self._allowed(model))
+            with read_once(_SETTINGS_S):
+                service = self._service(model)
                 provenance = Provenance(
                     origin="server", conversation=conversation, tags={**(tags or {}), USER_TAG: user}
                 )
@@ -187,6 +192,16 @@ class RunningCalls:
                 await asyncio.sleep(_DRAIN_STEP_S)
             for running in tuple(self._running):
                 running.call.cancel()
+
+    def _service(self, model: str | None) -> BaseLLMService:
+        """Return the service for a model: the same one until the settings change."""
+        settings = get_settings()
+        if self._settings is not settings or len(self._services) >= _KNOWN_SERVICES:
+            self._settings, self._services = settings, {}
+        service = self._services.get(model)
+        if service is None:
+            service = self._services[model] = create_llm_service(self._allowed(model))
+        return service
 
     def _allowed(self, model: str | None) -> str | None:
         """Return the model's name; refuse those that the server does not offer, and files of models."""

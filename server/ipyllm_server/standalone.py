@@ -31,9 +31,18 @@ class StandaloneChatServer(ChatServer):
         "contents_manager_class": "ipyllm_server.no_files.NoFiles",
     }
 
+    @classmethod
+    def get_extension_package(cls) -> str:
+        """Return this module: the extension of the package is a `ChatServer`, without what is set here."""
+        return __name__
+
     @default("warm_up")
     def _warms_up(self) -> bool:
         return True
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    return [{"module": __name__, "app": StandaloneChatServer}]
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+from contextlib import suppress
 
 from ipyllm.errors import LLMError
-from ipyllm.ledger.current import current_ledger
+from ipyllm.ledger.current import ledger_for_calls
 from ipyllm.ledger.query import ConversationQuery
 from ipyllm.observability.logs import log_failure
+from ipyllm.process_identity import this_process
 from ipyllm.registry.available import available_models
 from ipyllm.registry.models import create_llm_service
 from ipyllm.runtime.service_thread import service_thread
@@ -30,13 +32,17 @@ def warm_up(model: str | None) -> None:
     model : str or None
         Name of the model; None for the default.
     """
-    service_thread()
+    thread = service_thread()
     load_libraries()
     prices.load()
+    this_process()
     try:
-        create_llm_service(model).request("Hello")
-        current_ledger().read(ConversationQuery(places=("server",), limit=1))
+        service = create_llm_service(model)
+        service.request("Hello")
+        ledger_for_calls().read(ConversationQuery(places=("server",), limit=1))
         available_models()  # asks the servers
+        with suppress(NotImplementedError):  # a route, or a model that is not loaded, has no address yet
+            thread.submit(thread.transport.connection(service.address())).result()
     except (LLMError, OSError, ValueError) as exc:
         log_failure(_logger, "the server could not be warmed up", exc)
     # The 200,000 objects of the libraries live as long as the process: no pass over them, of 0.1 s, holds up an answer.

@@ -303,9 +303,12 @@ def use_cached_settings_on_this_thread() -> None:
 
 
 @contextmanager
-def read_once() -> Iterator[None]:
-    """Read the settings now, and use them in the whole block, on this thread: each look for changes costs."""
-    get_settings()
+def read_once(max_age_s: float = 0.0) -> Iterator[None]:
+    """Use the same settings in the whole block, on this thread: each look for changes costs.
+
+    They are read now, or were up to date at most ``max_age_s`` seconds ago.
+    """
+    cached_settings(max_age_s)
     before = getattr(_thread, "uses_cached_settings", False)
     _thread.uses_cached_settings = True
     try:
@@ -327,9 +330,9 @@ def _fingerprint() -> object:
     return given, file_state(".env"), file_state(config_file())
 
 
-def cached_settings() -> Settings:
-    """Return the settings read at most 50 ms ago, without checking for changes."""
-    return get_settings() if _cached is None or monotonic() - _checked_s > _CACHED_FOR_S else _cached[1]
+def cached_settings(max_age_s: float = _CACHED_FOR_S) -> Settings:
+    """Return the settings as they were at most ``max_age_s`` seconds ago, without checking for changes since."""
+    return get_settings() if _cached is None or monotonic() - _checked_s > max_age_s else _cached[1]
 
 
 def get_settings() -> Settings:
@@ -338,16 +341,17 @@ def get_settings() -> Settings:
     if _cached is not None and getattr(_thread, "uses_cached_settings", False):
         return _cached[1]
     with _lock:
-        _checked_s = monotonic()
+        now_s = monotonic()
         fingerprint = _fingerprint()
         if _cached is not None and _cached[0] == fingerprint:
+            _checked_s = now_s
             return _cached[1]
         settings = _read()
         if isinstance(settings, str):  # raised here: the frames that read the settings have all values as variables
             raise SettingsError(redact(settings))
         for secret in settings.secrets():
             remember_secret(secret)
-        _cached = fingerprint, settings
+        _cached, _checked_s = (fingerprint, settings), now_s
         return settings
 
 

@@ -54,11 +54,14 @@ def test_every_route_refuses_who_has_no_token_or_a_wrong_one(server, model, meth
     assert model.requests == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/contents", "/api/kernels", "/api/sessions", "/files/etc/passwd", "/api/terminals"]
-)
+@pytest.mark.parametrize("path", ["/api/contents", "/api/kernels", "/api/sessions", "/api/terminals", "/terminals/1"])
 def test_the_server_alone_has_neither_kernels_nor_files(server, path):
     assert server.get(path).status == 404
+
+
+def test_the_server_alone_gives_nobody_a_file_of_its_folder(server):
+    assert (server.home / "config.toml").exists()
+    assert server.get("/files/config.toml").status == 404
 
 
 def test_the_token_may_come_in_the_address(server):

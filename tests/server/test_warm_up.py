@@ -1,0 +1,26 @@
+"""What the server prepares when it starts."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_FIRST_CALL = """
+import sys
+from ipyllm_server.warm_up import warm_up
+warm_up(None)
+before = set(sys.modules)
+from ipyllm import create_llm_service
+assert create_llm_service().chat("Hello").status == "ok"
+print(sorted(set(sys.modules) - before))
+"""
+
+
+@pytest.mark.thorough
+def test_after_the_warm_up_the_first_call_imports_nothing(model, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{model.base_url}"\nmodel = "tiny"\n')
+    env = os.environ | {"IPYLLM_CONFIG": str(config), "IPYLLM_LEDGER": str(tmp_path / "ledger.sqlite")}
+    done = subprocess.run([sys.executable, "-c", _FIRST_CALL], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stderr
