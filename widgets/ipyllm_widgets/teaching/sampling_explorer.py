@@ -178,6 +178,8 @@ class _TokenRow:
 
 
 def _words(settings: SamplingSettings) -> str:
-    top_k = settings.top_k or "off"
-    filters = f"top-k {top_k}, top-p {settings.top_p:g}, min-p {settings.min_p:g}"
-    return f"temperature {settings.temperature:g}{' first' if settings.temperature_first else ''}, {filters}"
+    words = [f"temperature {settings.temperature:g}{' first' if settings.temperature_first else ''}"]
+    words += [f"top-k {settings.top_k}"] if settings.top_k else []
+    words += [f"top-p {settings.top_p:g}"] if settings.top_p < 1 else []
+    words += [f"min-p {settings.min_p:g}"] if settings.min_p else []
+    return ", ".join(words)
