@@ -98,7 +98,7 @@ def test_what_the_page_may_not_send_changes_nothing(sampling, settings, said):
 def test_the_notebook_keeps_a_picture_and_a_table_that_follow_the_controls(sampling, published):
     sampling._ipython_display_()
     first = published[-1]["data"]["text/html"]
-    assert "3 of 25 tokens remain; the model gave them 80 % in all." in first
+    assert "3 of 25 tokens remain; the model gave them 80 %." in first
     assert "<td>removed</td>" in first
     assert "script" not in first.lower()
     assert "␣the" in svg(first)

@@ -151,8 +151,8 @@ class SamplingExplorer(TeachingWidget):
         total = len(self.distribution.texts)
         share = percent(sum(self._recorded()[: len(kept)]))
         told = "" if self.distribution.is_whole else " that the server told"
-        remain = "remains" if len(kept) == 1 else "remain"
-        return f"{len(kept):,} of {count(total, 'token')}{told} {remain}; the model gave them {share} in all."
+        remain = "remains; the model gave it" if len(kept) == 1 else "remain; the model gave them"
+        return f"{len(kept):,} of {count(total, 'token')}{told} {remain} {share}."
 
 
 @dataclass(frozen=True, slots=True)
