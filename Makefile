@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab outputs serve test thorough coverage lint format bench simulate docs audit clean model
+.PHONY: help setup demo lab outputs pictures serve test thorough coverage lint format bench simulate docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,10 @@ lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 outputs: $(VENV)/.all model ## run the notebooks and save their outputs in them; NOTEBOOKS="notebooks/…" for some
 	$(BIN)/python .ci/save_outputs.py $(NOTEBOOKS)
 
+pictures: $(VENV)/.all ## draw the README's pictures from the notebooks' saved outputs
+	@sh .ci/chromium
+	$(BIN)/python .ci/save_pictures.py
+
 serve: $(VENV)/.all model ## start the chat server on loopback and print its address with the token
 	$(BIN)/python -m ipyllm_server
 
@@ -45,7 +49,7 @@ test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/postgresql
 	$(PYTEST) --nbval-lax -m "not thorough"
 
-thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, longer notebooks, floods, forks, soaks, damaged files, oldest versions
+thorough: $(VENV)/.all model ## what `make test` leaves out: most of the browser, floods, forks, soaks, damaged files, oldest versions
 	@sh .ci/chromium
 	$(PYTEST) --nbval-lax -m thorough
 

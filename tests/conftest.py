@@ -58,13 +58,6 @@ _SLOWEST = (
     "tests/magics/",
 )
 _FILES_AFTER_EACH_OF_A_BROWSER = 5
-_THOROUGH_NOTEBOOKS = (
-    "notebooks/03_experiments.ipynb",
-    "notebooks/04_chat.ipynb",
-    "notebooks/06_prompts_and_context.ipynb",
-    "notebooks/07_latency_and_cost.ipynb",
-    "notebooks/08_can_we_trust_the_difference.ipynb",
-)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what -m does
@@ -74,11 +67,6 @@ def pytest_collection_modifyitems(items):
     The order within a file stays. Tests of the browser need the processor, most others wait for servers and processes:
     so they run side by side.
     """
-    for item in items:
-        if item.nodeid.startswith(_THOROUGH_NOTEBOOKS):
-            item.add_marker("thorough")  # nbval gives a kernel ten seconds to begin, which is too short beside browsers
-        if item.nodeid.startswith("notebooks/"):
-            item.add_marker(pytest.mark.timeout(600))  # of a cell, which may make forty calls on a busy machine
     files = {}
     for item in items:
         files.setdefault(item.nodeid.partition("::")[0], []).append(item)
@@ -132,7 +120,8 @@ def _variables_of_named_services():
             yield row.url_variable
 
 
-def _isolate(monkeypatch, home):
+def isolate(monkeypatch, home):
+    """Hide the settings, keys, ledger and cache of the developer, with empty ones in this folder."""
     for name in [
         *_PROVIDER_VARIABLES,
         *_variables_of_named_services(),
@@ -148,7 +137,7 @@ def _isolate(monkeypatch, home):
 def own_environment(tmp_path_factory):
     """Isolate also the kernels that a whole module shares from the developer's settings."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        _isolate(monkeypatch, tmp_path_factory.mktemp("session"))
+        isolate(monkeypatch, tmp_path_factory.mktemp("session"))
         yield
 
 
@@ -160,7 +149,7 @@ def own_settings(monkeypatch, tmp_path_factory):
     what was learned of a server hold for another.
     """
     home = tmp_path_factory.mktemp("ipyllm")
-    _isolate(monkeypatch, home)
+    isolate(monkeypatch, home)
     monkeypatch.chdir(home)
     from ipyllm.conversations import hidden_tokens
     from ipyllm.ledger import set_ledger

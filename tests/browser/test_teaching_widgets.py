@@ -4,54 +4,18 @@ from __future__ import annotations
 
 import math
 
-import pandas as pd
 import pytest
 
-from ipyllm import ContextExplorer, ConversationHistory, LatencyExplorer, SamplingExplorer
+from ipyllm import SamplingExplorer
 from ipyllm.prediction.distribution import Distribution
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import SCREENSHOTS
 from tests.browser.contrast import shown_texts
 from tests.browser.drawing import SLIDE
 from tests.browser.lab import chromium, needs_chromium
-from tests.browser.teaching import show
+from tests.browser.teaching import MAKE, show
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(240)]
-
-WEIGHTS = [2.0**-rank for rank in range(1, 30)]
-FOUND = Distribution(
-    "The best thing about winter is",
-    "local/smollm2-135m",
-    tuple(f" word{rank}" for rank in range(29)),
-    tuple(map(math.log, WEIGHTS)),
-    is_whole=True,
-)
-
-
-def history():
-    found = ConversationHistory()
-    found.add_message("system", "You are a patient teacher of history. Answer in two sentences.")
-    for question, words in (("Who was Ada Lovelace?", 30), ("What did she write?", 60), ("Was it built?", 90)):
-        found.add_message("user", question)
-        found.add_message("assistant", "word " * words)
-    return found
-
-
-def calls():
-    return pd.DataFrame(
-        [
-            {"model": "local/a", "queue_s": 1.0, "ttft_s": 0.2, "ttfo_s": 0.2, "e2e_s": 2.0, "output_tokens": 60},
-            {"model": "lab/b", "ttft_s": 0.5, "thinking_s": 1.0, "ttfo_s": 1.5, "e2e_s": 2.5, "output_tokens": 99},
-            {"model": "lab/broken", "total_s": 2.0, "error_category": "timeout"},
-        ]
-    )
-
-
-MAKE = {
-    "sampling": lambda: SamplingExplorer(FOUND, top_p=0.9),
-    "context": lambda: ContextExplorer(history(), "local/smollm2-135m", window=240, reserve=64),
-    "latency": lambda: LatencyExplorer(calls(), time=1.0),
-}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +28,7 @@ def columns(widget, nth):
     return widget.locator(f"tbody tr > :nth-child({nth})").all_inner_texts()
 
 
+@pytest.mark.smoke
 def test_the_sliders_of_all_widgets_work_by_keyboard_and_tell_the_kernel(browser):
     page = browser.new_page()
     problems = []

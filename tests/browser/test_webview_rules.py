@@ -17,6 +17,7 @@ from tests.browser.chat import SCREENSHOTS, Chat, environment
 from tests.browser.compare import Compare
 from tests.browser.explorer import Explorer
 from tests.browser.lab import chromium, needs_chromium
+from tests.browser.teaching import MAKE as TEACHING
 from tests.browser.webview import THEMES, Webview, WebviewComm
 from tests.fakes import answer, drip, server_error
 from tests.service.rendering.payloads import PAYLOADS
@@ -86,6 +87,7 @@ def make_widget(request):
         "compare": CompareWidget,
         "dashboard": UsageDashboard,
         "explorer": ResultsExplorer,
+        **TEACHING,
     }
     widgets = []
 
@@ -148,7 +150,25 @@ def shown_explorer(webview, make_widget):
     return ".ipyllm-explorer", explorer.root
 
 
-SHOWN = {"chat": shown_chat, "compare": shown_compare, "dashboard": shown_dashboard, "explorer": shown_explorer}
+def shown_for_a_class(kind):
+    """Return how to show a widget for a class after a slider was moved."""
+
+    def shown(webview, make_widget):
+        root = webview.show(make_widget(kind))
+        root.get_by_role("slider").first.press("ArrowLeft")
+        webview.wait_until(lambda: webview.comm.commands("adjust") and not open_commands(webview))
+        return ".ipyllm-teaching", root
+
+    return shown
+
+
+SHOWN = {
+    "chat": shown_chat,
+    "compare": shown_compare,
+    "dashboard": shown_dashboard,
+    "explorer": shown_explorer,
+    **{kind: shown_for_a_class(kind) for kind in TEACHING},
+}
 
 
 def ask(webview, chat, text):

@@ -226,8 +226,9 @@ const model = {
 };
 window.webview = {
   violations, links,
-  async show({ esm, css, state: given }) {
+  async show({ esm, css, state: given, bytes }) {
     state = given;
+    for (const [name, text] of Object.entries(bytes)) state[name] = fromBase64(text);
     const style = document.createElement("style");
     style.textContent = css;
     document.head.append(style);
@@ -362,8 +363,13 @@ class Webview:
         self.n_delivered = len(self.comm.sent)
         state = {**opened["state"], **widget.get_state()}
         esm, css = state.pop("_esm"), state.pop("_css", "")
-        state = {name: value for name, value in state.items() if not name.startswith("_")}
-        self.frame.evaluate("given => webview.show(given)", {"esm": str(esm), "css": str(css), "state": state})
+        given = {name: value for name, value in state.items() if not name.startswith("_")}
+        binary = {
+            name: base64.b64encode(given.pop(name)).decode() for name in list(given) if isinstance(given[name], bytes)
+        }
+        self.frame.evaluate(
+            "given => webview.show(given)", {"esm": str(esm), "css": str(css), "state": given, "bytes": binary}
+        )
         return self.frame.locator(".cell-output-ipywidget-background")
 
     def deliver(self):

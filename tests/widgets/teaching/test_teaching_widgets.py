@@ -98,7 +98,7 @@ def test_what_the_page_may_not_send_changes_nothing(sampling, settings, said):
 def test_the_notebook_keeps_a_picture_and_a_table_that_follow_the_controls(sampling, published):
     sampling._ipython_display_()
     first = published[-1]["data"]["text/html"]
-    assert "3 of 25 tokens remain; the model gave them 80 % in all." in first
+    assert "3 of 25 tokens remain; the model gave them 80 %." in first
     assert "<td>removed</td>" in first
     assert "script" not in first.lower()
     assert "␣the" in svg(first)
@@ -180,6 +180,18 @@ def test_calls_are_time_lines_in_the_order_asked_for():
     assert payload(explorer)["calls"][0]["tokens"] == 30
 
 
+def test_calls_of_one_model_are_told_apart_by_a_column():
+    calls = CALLS.assign(model="lab/m", effort=["high", "none", "low"])
+    explorer = LatencyExplorer(calls, label="effort", order="model")
+    assert explorer.phases["effort"].to_list() == ["high", "low", "none"]
+    data = payload(explorer)
+    assert ([call["label"] for call in data["calls"]], data["label"]) == (["high", "none", "low"], "effort")
+    assert data["orders"]["model"] == "by effort"
+    assert "<th>effort</th>" in explorer._static_content().html
+    with pytest.raises(LLMError, match="There is no column 'efort'"):
+        LatencyExplorer(calls, label="efort")
+
+
 def test_responses_are_calls_too():
     response = ChatResponse(content="Hi", model="lab/m", timing=Timing(ttft_s=0.2, e2e_s=1.0, total_s=1.0))
     assert LatencyExplorer([response, response]).phases["answer"].to_list() == pytest.approx([0.8, 0.8])
@@ -195,6 +207,7 @@ def test_responses_are_calls_too():
         (CALLS[["model"]], {}, "needs rows of usage"),
         (CALLS.head(0), {}, "There are no calls with a time yet"),
         (["Hi"], {}, "or responses, not str"),
+        ([], {"label": "effort"}, "label is a column of a table"),
     ],
 )
 def test_what_is_no_call_is_refused(calls, given, said):

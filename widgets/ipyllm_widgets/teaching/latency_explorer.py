@@ -56,6 +56,8 @@ class LatencyExplorer(TeachingWidget):
         Rows of ``usage()`` or ``results.calls``, or responses. By default, the newest calls of this kernel.
     most : int
         The newest of them, at most 40.
+    label : str, optional
+        A column of the table whose values stand in place of the models, for several calls of one model.
     order : str
         ``"asked"`` (the order of the rows), ``"model"``, ``"first"`` (token) or ``"total"`` (time).
     time : float, optional
@@ -69,7 +71,7 @@ class LatencyExplorer(TeachingWidget):
     Raises
     ------
     LLMError
-        ``bad_request``: no calls, or a table without their figures.
+        ``bad_request``: no calls, or a table without their figures or the column of labels.
 
     Examples
     --------
@@ -89,12 +91,14 @@ class LatencyExplorer(TeachingWidget):
         calls: pd.DataFrame | Iterable[ChatResponse] | None = None,
         *,
         most: int = 12,
+        label: str | None = None,
         order: str = "asked",
         time: float | None = None,
     ) -> None:
         if (most := validate_int("most", most, 1)) > _MOST:
             raise bad_request(f"most must be at most {_MOST}, not {most}.")
-        self._calls = [_Call(row) for row in _rows(calls, most)]
+        self._label = label or "model"
+        self._calls = [_Call(row) for row in _rows(calls, most, self._label)]
         self._longest = max(call.total_s for call in self._calls)
         super().__init__({"order": order, "time": self._longest if time is None else time})
 
@@ -103,7 +107,7 @@ class LatencyExplorer(TeachingWidget):
 
     @property
     def phases(self) -> pd.DataFrame:
-        """A row for each call, in the current order: ``model``, its phases in seconds (0 for none), and ``total``.
+        """A row for each call, in the current order: ``model`` or the label, phases in seconds (0 for none), ``total``.
 
         The phases are ``queue`` (our own limits, or loading the model), ``retries``, ``send``, ``wait`` (for the first
         token), ``thinking``, ``answer`` and ``end``.
@@ -112,16 +116,16 @@ class LatencyExplorer(TeachingWidget):
 
         names = get_args(PhaseName)
         rows = [
-            {"model": call.model, **dict.fromkeys(names, 0.0), **{each.name: each.length_s for each in call.phases}}
+            {self._label: call.label, **dict.fromkeys(names, 0.0), **{each.name: each.length_s for each in call.phases}}
             for call in self._ordered()
         ]
-        table = pd.DataFrame(rows, columns=["model", *names])
+        table = pd.DataFrame(rows, columns=[self._label, *names])
         return table.assign(total=table[list(names)].sum(axis=1))
 
     def _ordered(self) -> list[_Call]:
         order = self._settings["order"]
         if order == "model":
-            return sorted(self._calls, key=lambda call: call.model)
+            return sorted(self._calls, key=lambda call: call.label)
         if order == "first":
             return sorted(self._calls, key=lambda call: call.first_s)
         return sorted(self._calls, key=lambda call: call.total_s) if order == "total" else self._calls
@@ -130,7 +134,8 @@ class LatencyExplorer(TeachingWidget):
         return {
             "calls": [call.payload() for call in self._calls],
             "phases": {name: {"words": words, "tone": _TONES[name]} for name, words in PHASES.items()},
-            "orders": _ORDERS,
+            "orders": _ORDERS | {"model": f"by {self._label}"},
+            "label": self._label[:_NAME_CHARS],
             "longest": self._longest,
         }
 
@@ -146,7 +151,7 @@ class LatencyExplorer(TeachingWidget):
         time, scale = self._settings["time"], 1 / self._longest
         rows = tuple(
             BarRow(
-                call.model,
+                call.label,
                 [Piece(_TONES[each.name], each.start_s * scale, each.length_s * scale) for each in call.phases],
                 call.beside(),
             )
@@ -159,7 +164,7 @@ class LatencyExplorer(TeachingWidget):
         return BarPicture(f"{count(len(rows), 'call')} in {seconds(self._longest)}{where}", rows, legend, edge)
 
     def _table(self) -> str:
-        heads = ("model", "first token", "thinking", "total", "tokens", "tokens/s", "remarks")
+        heads = (self._label, "first token", "thinking", "total", "tokens", "tokens/s", "remarks")
         return figures_table(heads, (call.cells() for call in self._ordered()))
 
 
@@ -168,7 +173,7 @@ class _Call:
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self._row: Mapping[str, Any] = row
-        self.model = shorten(str(row.get("model") or "unknown model"), _NAME_CHARS)
+        self.label = shorten(str(row.get("label") or "unknown model"), _NAME_CHARS)
         self.phases: tuple[Phase, ...] = call_phases(row)
         self.total_s: float = sum(each.length_s for each in self.phases)
         ends = [each.start_s + each.length_s for each in self.phases if each.name == "wait"]
@@ -177,7 +182,7 @@ class _Call:
 
     def payload(self) -> dict[str, Any]:
         return {
-            "model": self.model,
+            "label": self.label,
             "phases": [[each.name, round(each.start_s, 6), round(each.length_s, 6)] for each in self.phases],
             "cells": self.cells(),
             "total": self.total_s,
@@ -197,7 +202,7 @@ class _Call:
             tokens = f"{tokens} ({number(reasoning)} thinking)"
         first, thinking = seconds(row.get("ttft_s")), seconds(row.get("thinking_s"))
         return [
-            self.model,
+            self.label,
             first,
             thinking,
             self._total(),
@@ -237,19 +242,24 @@ def _is_true(value: Any) -> bool:
     return not is_missing(value) and bool(value)
 
 
-def _rows(calls: Any, most: int) -> list[dict[str, Any]]:
+def _rows(calls: Any, most: int, label: str) -> list[dict[str, Any]]:
     if calls is None:
         from ipyllm.dataframes.usage import usage
 
-        calls = usage(columns=_COLUMNS, limit=most)
+        calls = usage(columns=tuple(dict.fromkeys((*_COLUMNS, label))), limit=most)
     if isinstance(calls, ChatResponse):
         calls = [calls]
     if not hasattr(calls, "columns"):
+        if label != "model":
+            raise bad_request("label is a column of a table of calls; responses have none.")
         return _timed([_row_of(response) for response in list(calls)[-most:]])
     if not {"ttft_s", "total_s", "e2e_s"} & set(calls.columns):
         raise bad_request("LatencyExplorer needs rows of usage() or results.calls: these have no ttft_s or total_s.")
+    if label not in {"model", *calls.columns}:
+        raise bad_request(f"There is no column {str(label)[:40]!r}. {suggest(label, calls.columns)}")
     names = [name for name in _COLUMNS if name in calls.columns]
-    return _timed(calls[names].tail(most).to_dict("records"))
+    shown = calls[names].assign(label=calls[label]) if label in calls.columns else calls[names]
+    return _timed(shown.tail(most).to_dict("records"))
 
 
 def _row_of(response: Any) -> dict[str, Any]:
@@ -257,7 +267,7 @@ def _row_of(response: Any) -> dict[str, Any]:
         raise bad_request(f"LatencyExplorer needs rows of usage(), or responses, not {type(response).__name__}.")
     return {
         **asdict(response.timing),
-        "model": response.model,
+        "label": response.model,
         "output_tokens": response.usage.output_tokens,
         "reasoning_tokens": response.usage.reasoning_tokens,
         "cold": response.cold,

@@ -151,8 +151,8 @@ class SamplingExplorer(TeachingWidget):
         total = len(self.distribution.texts)
         share = percent(sum(self._recorded()[: len(kept)]))
         told = "" if self.distribution.is_whole else " that the server told"
-        remain = "remains" if len(kept) == 1 else "remain"
-        return f"{len(kept):,} of {count(total, 'token')}{told} {remain}; the model gave them {share} in all."
+        remain = "remains; the model gave it" if len(kept) == 1 else "remain; the model gave them"
+        return f"{len(kept):,} of {count(total, 'token')}{told} {remain} {share}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +178,8 @@ class _TokenRow:
 
 
 def _words(settings: SamplingSettings) -> str:
-    top_k = settings.top_k or "off"
-    filters = f"top-k {top_k}, top-p {settings.top_p:g}, min-p {settings.min_p:g}"
-    return f"temperature {settings.temperature:g}{' first' if settings.temperature_first else ''}, {filters}"
+    words = [f"temperature {settings.temperature:g}{' first' if settings.temperature_first else ''}"]
+    words += [f"top-k {settings.top_k}"] if settings.top_k else []
+    words += [f"top-p {settings.top_p:g}"] if settings.top_p < 1 else []
+    words += [f"min-p {settings.min_p:g}"] if settings.min_p else []
+    return ", ".join(words)

@@ -9,7 +9,7 @@ import { seconds } from "./words.js";
 /** @typedef {{order: string, time: number}} Settings */
 /**
  * @typedef {{calls: import("./timeline.js").Call[], phases: Record<string, {words: string, tone: string}>,
- *   orders: Record<string, string>, longest: number}} Data
+ *   orders: Record<string, string>, label: string, longest: number}} Data
  */
 
 const STEPS = 400;
@@ -27,7 +27,7 @@ class LatencyView {
       change({ time });
     });
     this.play = textButton("Play", () => (this.frame ? this.stop() : this.start()));
-    const { element, body } = table("Calls, with their phases", ["Model", "Time line", "First token", "Total", "Tokens", "Tokens/s"]);
+    const { element, body } = table("Calls, with their phases", [data.label === "model" ? "Model" : data.label, "Time line", "First token", "Total", "Tokens", "Tokens/s"]);
     const heads = element.querySelectorAll("thead th");
     heads[1].classList.add("bar");
     for (const index of [4, 5]) heads[index].classList.add("wide");
@@ -51,7 +51,7 @@ class LatencyView {
     bar.element.title = call.phases.map(([name, , length]) => `${this.data.phases[name].words} ${seconds(length)}`).join("\n");
     const now = h("span", { class: "ipyllm-tnow" });
     const [, first, , total, tokens, speed, remarks] = call.cells;
-    const name = h("th", { scope: "row", class: "ipyllm-ttext", title: call.prompt }, call.model);
+    const name = h("th", { scope: "row", class: "ipyllm-ttext", title: call.prompt }, call.label);
     if (remarks !== "–") name.append(h("small", {}, remarks));
     const said = h("span", { class: "ipyllm-away" }, call.phases.map(([each, , length]) => `${this.data.phases[each].words} ${seconds(length)}`).join(", ") + ". Now: ");
     const row = h("tr", {}, name, h("td", { class: "bar" }, bar.element, said, now), h("td", {}, first), h("td", {}, total), h("td", { class: "wide" }, tokens), h("td", { class: "wide" }, speed));

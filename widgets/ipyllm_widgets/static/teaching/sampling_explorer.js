@@ -89,7 +89,8 @@ class SamplingView {
       cell.textContent = n ? `${n}×` : "–";
     }
     const share = percent(sum(this.recorded.subarray(0, kept.length), 0));
-    this.summary.textContent = `${kept.length.toLocaleString("en")} of ${counted(this.data.texts.length, "token")} ${kept.length === 1 ? "remains" : "remain"}; the model gave them ${share} in all.`;
+    const remain = kept.length === 1 ? "remains; the model gave it" : "remain; the model gave them";
+    this.summary.textContent = `${kept.length.toLocaleString("en")} of ${counted(this.data.texts.length, "token")} ${remain} ${share}.`;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.live.textContent = this.summary.textContent), QUIET_MS);
     this.drawnHead.textContent = `Drawn, seed ${settings.seed}`;
