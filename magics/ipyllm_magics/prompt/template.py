@@ -7,7 +7,7 @@ from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipyllm_magics.errors import MagicError
+from ipyllm_magics.errors import Interrupted, MagicError
 from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def fill_in(
         raise MagicError(exc.sentence(subject, f"define it {place}, or {_RAW}.")) from None
     except LLMError as exc:
         raise MagicError(str(exc)) from None
+    except KeyboardInterrupt:
+        raise Interrupted("the prompt was not filled in, and nothing was sent.") from None
 
 
 class PromptVariables:

@@ -40,9 +40,11 @@ _MAX_VALUES: Final = 10_000_000
 """Values in it, of which an empty list of two bytes takes 64 bytes of memory; and calls that it may ask for."""
 _MAX_LEDGER: Final = 1 << 30
 """Bytes of ``ledger.parquet``, and of its rows in memory."""
+_PIECE: Final = 1 << 20
 _ROWS_AT_ONCE: Final = 256
 _ROW_BYTES: Final = 1_000
 """What a row takes beside its text."""
+_OF_ANOTHER_TYPE: Final = f"{{}} in {_LEDGER} has a value of another type"
 _MAX_INT: Final = 2**63 - 1
 _TYPES: Final[dict[Kind, Any]] = {
     "text": str,
@@ -108,7 +110,8 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dic
     except Exception as exc:  # noqa: BLE001 - zipfile and pyarrow raise anything, of damaged data
         if isinstance(exc, OSError) and exc.strerror:  # of the file; pyarrow's have none
             raise bad_request(f"{shown} cannot be read: {exc.strerror}.") from None
-        why = strip_control_sequences(shorten(str(exc), 200)).rstrip(". ")
+        reason = "it does not fit into memory" if isinstance(exc, MemoryError) else str(exc)
+        why = strip_control_sequences(shorten(reason, 200)).rstrip(". ")
         raise bad_request(f"{shown} is not an experiment that results.save() wrote: {why}.") from None
 
 
@@ -125,9 +128,7 @@ def _read(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if source.exists() and not source.is_file():  # a device or a pipe may have no end
         raise ValueError("it is not a file")
     with zipfile.ZipFile(source) as archive:
-        for name, limit in ((_JSON, _MAX_JSON), (_LEDGER, _MAX_LEDGER)):
-            _check_size(name, archive.getinfo(name).file_size, limit)  # zipfile inflates no more than this
-        text = archive.read(_JSON)
+        text = _unpacked(archive, _JSON, _MAX_JSON)
         if text.count(b",") > _MAX_VALUES:
             raise _TooLargeError(f"{_JSON} has more than {_MAX_VALUES:,} values")
         stored = json.loads(text)
@@ -139,24 +140,60 @@ def _read(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         grid = document["grid"]
         if grid["repeats"] * len(grid["arms"]) * len(grid["prompts"]) > _MAX_VALUES:
             raise _TooLargeError(f"it has more than {_MAX_VALUES:,} calls")
-        return document, list(_rows(archive.read(_LEDGER)))
+        return document, list(_rows(_unpacked(archive, _LEDGER, _MAX_LEDGER)))
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """Return a file of the archive, inflated in pieces, because zipfile cuts to the size in its header what it has."""
+    member = archive.getinfo(name)
+    _check_size(name, member.file_size, limit)
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:  # zipfile inflates others as a whole
+        raise ValueError(f"{name} is compressed in another way")
+    with archive.open(member) as file:
+        return b"".join(iter(lambda: file.read(_PIECE), b""))
 
 
 def _rows(data: bytes) -> Iterator[dict[str, Any]]:
     """Yield the rows of ``ledger.parquet`` as the ledger takes them."""
     from pyarrow.parquet import ParquetFile
 
-    file, size = ParquetFile(BytesIO(data)), 0
-    names = [name for name in file.schema_arrow.names if name in COLUMNS]
+    found = ParquetFile(BytesIO(data))
+    metadata, names = found.metadata, [name for name in found.schema_arrow.names if name in COLUMNS]
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    _check_size(_LEDGER, sum(group.total_byte_size for group in groups), _MAX_LEDGER)
+    types = {name: found.schema_arrow.field(name).type for name in names}
+    for name, stored in types.items():
+        if not _is_readable(stored):
+            raise ValueError(_OF_ANOTHER_TYPE.format(name))
+    # Texts stay references to a dictionary until they are counted: a few bytes may stand for gigabytes.
+    texts = [name for name, stored in types.items() if "string" in str(stored)]
+    file, size = ParquetFile(BytesIO(data), metadata=metadata, read_dictionary=texts), 0
     for batch in file.iter_batches(_ROWS_AT_ONCE, columns=names):
+        size += _ROW_BYTES * len(batch) + sum(map(_size, batch.columns))
+        _check_size(_LEDGER, size, _MAX_LEDGER)
         for stored in batch.to_pylist():
             row = {name: _value(name, value) for name, value in stored.items() if not is_missing(value)}
             if "call_id" not in row:
                 raise ValueError(f"a row in {_LEDGER} has no call_id")
-            # Counted as text: a few bytes of a dictionary may stand for millions of rows.
-            size += _ROW_BYTES + sum(len(value) for value in row.values() if isinstance(value, str))
-            _check_size(_LEDGER, size, _MAX_LEDGER)
             yield row
+
+
+def _is_readable(stored: Any) -> bool:
+    """Return whether values of a type of Arrow's are texts, numbers, times or missing, each of a known size."""
+    from pyarrow import types
+
+    stored = stored.value_type if types.is_dictionary(stored) else stored
+    is_text = types.is_string(stored) or types.is_large_string(stored)
+    return bool(is_text or types.is_primitive(stored) or types.is_null(stored))
+
+
+def _size(column: Any) -> int:
+    """Return the bytes of a column's values, each counted in every row that has it."""
+    from pyarrow import DictionaryArray, compute
+
+    if not isinstance(column, DictionaryArray):
+        return int(column.nbytes)
+    return compute.sum(compute.binary_length(column.dictionary).take(column.indices)).as_py() or 0
 
 
 def _value(name: str, value: Any) -> Any:
@@ -164,5 +201,5 @@ def _value(name: str, value: Any) -> Any:
     if kind == "json":
         value = json.loads(value)
     if not isinstance(value, _TYPES[kind]) or (kind == "int" and not -_MAX_INT <= value <= _MAX_INT):
-        raise ValueError(f"{name} in {_LEDGER} has a value of another type")
+        raise ValueError(_OF_ANOTHER_TYPE.format(name))
     return value

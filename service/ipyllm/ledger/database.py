@@ -23,6 +23,7 @@ from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, v
 from ipyllm.ledger.unwritten_rows import UnwrittenRows, take_in_unwritten_rows
 from ipyllm.ledger.upserts import Upserts
 from ipyllm.ledger.wait_limit import BUSY_S, begin_writing, hold, is_limited, limited_waits, remaining_s
+from ipyllm.ledger.wal_frames import WalFrames, keep_if_ignored, read_frames
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Database:
             self._url = self._url.set(database=str(self._file.path))
         self._damaged = DamagedFiles(self._file, self._begin, say) if self._file is not None else None
         self._engine: sa.Engine | None = None
+        self._frames = WalFrames(b"", 0)
         self._reads: Final = OpenReads()
         self._ahead = timedelta()  # the database's clock, of ours
         self._upserts = Upserts(self._backend)
@@ -156,7 +158,8 @@ class Database:
         if self._backend != "sqlite":
             raise sa_exc.ArgumentError(f"a ledger must be SQLite or PostgreSQL, not {self._backend}")
         if self._file is not None:
-            self._file.prepare()
+            self._file.prepare(remaining_s(BUSY_S))
+            self._frames = read_frames(self._file.log)  # before SQLite opens it
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
         arguments = {"timeout": BUSY_S, "check_same_thread": False}
         engine = sa.create_engine(self._url, connect_args=arguments, json_deserializer=read_json, **pool)
@@ -168,6 +171,8 @@ class Database:
             version = version_of(connection)  # first: a newer ledger must stay unchanged
             if self._backend == "sqlite":
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            if self._file is not None and (lost := keep_if_ignored(connection, self._file.log, self._frames)):
+                self._say(lost)
             if version < VERSION:
                 self._makes_tables = True
                 self._begin(connection)

@@ -37,8 +37,11 @@ class Origin:
     application_id: int
     traces: tuple[bytes, ...]
 
-    def check(self, path: Path) -> None:
-        """Raise ForeignFileError for what is there and not ours; a file that is missing or empty may become ours."""
+    def check(self, path: Path, wait_s: float = 5.0) -> None:
+        """Raise ForeignFileError for what is there and not ours; a file that is missing or empty may become ours.
+
+        Waits ``wait_s`` seconds at most for a process that holds it.
+        """
         try:
             status = path.stat()
         except OSError:
@@ -49,7 +52,7 @@ class Origin:
             raise ForeignFileError("it is not a file")
         if not status.st_size or not os.access(path, os.R_OK):
             return
-        tables = _table_names(path)
+        tables = _table_names(path, wait_s)
         if tables is not None and (not tables or tables >= self.tables):
             return
         if not self._left_traces(path):
@@ -77,7 +80,7 @@ LEDGER: Final = Origin(
 """How a ledger is told from another file."""
 
 
-def _table_names(path: Path) -> frozenset[str] | None:
+def _table_names(path: Path, wait_s: float) -> frozenset[str] | None:
     """Return the names of the tables in an SQLite file, None if it is none; no names where that cannot be told.
 
     Through SQLite, because closing another descriptor of a file would drop the locks of this process's connections;
@@ -88,7 +91,7 @@ def _table_names(path: Path) -> frozenset[str] | None:
     log = path.with_name(f"{path.name}-wal")
     how = "mode=ro" if log.exists() else "immutable=1"  # without a log, the former would create one
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=wait_s)) as connection:
             connection.text_factory = bytes
             found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
     except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter: the message of the former

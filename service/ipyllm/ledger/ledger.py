@@ -30,6 +30,8 @@ __all__ = ["Ledger", "LedgerUnavailableError"]
 READ_WAIT_S = 5.0
 """Seconds that a read waits for other threads and processes, in all."""
 
+_CHECK_WAIT_S = 0.5  # the opening checks again
+
 _WRITER_WAIT_S = 2.0
 """Seconds of these for the writer: the rows it has not written are read from memory."""
 
@@ -92,7 +94,7 @@ class Ledger:
         path = self._writer.store.path
         try:
             if path is not None:
-                LEDGER.check(path)
+                LEDGER.check(path, _CHECK_WAIT_S)
         except ForeignFileError as exc:
             raise bad_request(
                 f"{path} cannot be the ledger: {exc}. It was left unchanged, and nothing was sent. Set "

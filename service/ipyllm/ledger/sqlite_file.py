@@ -39,15 +39,17 @@ class SQLiteFile:
 
     def __init__(self, path: Path, origin: Origin = LEDGER) -> None:
         self.path = path
+        self.log = path.with_name(f"{path.name}-wal")
         self._origin = origin
         self._inode: tuple[int, int] | None = None
 
-    def prepare(self) -> None:
+    def prepare(self, wait_s: float = 5.0) -> None:
         """Create the file (mode 0600) and its folder (0700) where they are missing. Call it before each opening.
 
-        Raises ForeignFileError for a file that is not ours.
+        Waits ``wait_s`` seconds at most for a process that holds it. Raises ForeignFileError for a file that is not
+        ours.
         """
-        self._origin.check(self.path)
+        self._origin.check(self.path, wait_s)
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
             # Only if it is new: closing a second descriptor of an open file would drop SQLite's locks.

@@ -66,9 +66,12 @@ class StoreHandle:
             path = path.removeprefix("/").partition("?")[0] if scheme == "sqlite" else ""
         return Path(path).expanduser().absolute() if path not in {"", ":memory:"} else None
 
-    def keep(self, rows: Sequence[tuple[Table, Row]]) -> Path:
-        """Keep rows that cannot be written in a file, and return its path; raise OSError if that is impossible."""
-        return (self._store or self.open()).unwritten.keep(rows)
+    def keep(self, rows: Sequence[tuple[Table, Row]]) -> list[tuple[Path | OSError, int]]:
+        """Keep rows that cannot be written in files: paths or errors, each with the number of rows."""
+        try:
+            return (self._store or self.open()).unwritten.keep_in_files(rows)
+        except OSError as exc:
+            return [(exc, len(rows))]
 
     def close(self) -> None:
         """Close all connections. The next use opens new ones."""

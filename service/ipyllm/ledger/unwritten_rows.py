@@ -6,6 +6,7 @@ JSON is in base64.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -60,6 +61,19 @@ class UnwrittenRows:
         beside = [(ledger.parent, name)] if isinstance(ledger, Path) else []
         folders = user_data_path("ipyllm"), Path(tempfile.gettempdir())
         self._places = [*beside, *((folder, elsewhere) for folder in folders)]
+
+    def keep_in_files(self, rows: Sequence[tuple[Table, Row]]) -> list[tuple[Path | OSError, int]]:
+        """Write rows to a new file, to several where files may not be large (``ulimit -f``).
+
+        Returns each path with the number of its rows, and each error with the number of rows that cannot be kept.
+        """
+        try:
+            return [(self.keep(rows), len(rows))]
+        except OSError as exc:
+            if exc.errno != errno.EFBIG or len(rows) == 1:
+                return [(exc, len(rows))]
+        middle = len(rows) // 2
+        return [*self.keep_in_files(rows[:middle]), *self.keep_in_files(rows[middle:])]
 
     def keep(self, rows: Sequence[tuple[Table, Row]]) -> Path:
         """Write rows to a new file and return its path; raise OSError if that is impossible."""

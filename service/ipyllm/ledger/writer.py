@@ -10,6 +10,7 @@ import logging
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipyllm.fork_safety import close_at_child_exit, register, renewed_in_child
@@ -132,17 +133,14 @@ class Writer:
         rows = self.pending.unwritten()
         if not rows:
             return
-        n_rows = count(len(rows), "row")
-        try:
-            kept = f"kept in {self.store.keep(rows)}, and will be added when the ledger can be opened again"
-            for table, row in rows:
-                self.pending.mark_written(table, [row])
-        except OSError as exc:
-            kept = f"lost, because no file can be written either ({error_text(exc)})"
+        files = self.store.keep(rows)
+        for table, row in rows:
+            self.pending.mark_written(table, [row])
+        n_kept = sum(number for path, number in files if isinstance(path, Path))
         why = f" ({self._why_failed})" if self._why_failed else ""
-        verb = "was" if len(rows) == 1 else "were"
         print(  # noqa: T201
-            f"ipyllm: {n_rows} could not be written to the ledger at {self.store}{why} and {verb} {kept}.",
+            f"ipyllm: {count(len(rows), 'row')} could not be written to the ledger at {self.store}{why} and "
+            f"{_what_became(files, n_kept, len(rows) - n_kept)}.",
             file=sys.stderr,
         )
 
@@ -280,3 +278,19 @@ class Writer:
         """Start empty: the parent writes the rows that were put before."""
         self.store.abandon()
         self._reset()
+
+
+def _what_became(files: list[tuple[Path | OSError, int]], n_kept: int, n_lost: int) -> str:
+    """Return what became of rows, as the end of a sentence: kept in files, lost, or some of each."""
+    paths = [path for path, _ in files if isinstance(path, Path)]
+    more = f" and {count(len(paths) - 1, 'file')} like it" if len(paths) > 1 else ""
+    kept = [f"kept in {paths[0]}{more}, and will be added when the ledger can be opened again"] if paths else []
+    errors = [error_text(error) for error, _ in files if isinstance(error, OSError)]
+    lost = [f"lost, because no file can be written either ({errors[0]})"] if errors else []
+    if kept and lost:
+        return f"{count(n_kept, 'row')} of them {_was(n_kept)} {kept[0]}; {n_lost} {_was(n_lost)} {lost[0]}"
+    return f"{_was(n_kept + n_lost)} {(kept or lost)[0]}"
+
+
+def _was(number: int) -> str:
+    return "was" if number == 1 else "were"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ipyllm.conversations.tokens import estimate
+from ipyllm.conversations.tokens import BYTES_PER_TOKEN, estimate
 
 if TYPE_CHECKING:
     from ipyllm.pipeline.accumulator import Accumulator
@@ -31,7 +31,7 @@ def visible_tokens(usage: Usage, received: Accumulator) -> int | None:
         return None
     if reasoning is not None:
         return output - reasoning if 0 <= reasoning <= output else None
-    if received.reasoning or output > _most_tokens(received.content + received.arguments):
+    if received.reasoning or _exceeds(output, received.content, received.arguments):
         return None
     return output
 
@@ -46,10 +46,11 @@ def streamed_tokens(usage: Usage, received: Accumulator) -> int | None:
     output, reasoning = usage.output_tokens, usage.reasoning_tokens
     if usage.source != "server" or output is None or not 0 <= (reasoning or 0) <= output:
         return None
-    sent = received.content + received.arguments + received.reasoning
-    is_summary = received.summarizes_reasoning or output > _most_tokens(sent)
-    return None if is_summary else output
+    sent = received.content, received.arguments, received.reasoning
+    return None if received.summarizes_reasoning or _exceeds(output, *sent) else output
 
 
-def _most_tokens(text: str) -> float:
-    return _MARGIN * estimate(text) + _SPECIAL_TOKENS
+def _exceeds(output: int, *sent: str) -> bool:
+    """Return whether more tokens were counted than the texts that were sent can have."""
+    most = (output - _SPECIAL_TOKENS) / _MARGIN
+    return most > sum(map(len, sent)) / BYTES_PER_TOKEN and most > estimate("".join(sent))

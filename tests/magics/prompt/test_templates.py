@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from ipyllm import template_function
 from ipyllm.conversations.tokens import estimate
+from ipyllm_magics.errors import Interrupted
 from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 from ipyllm_magics.prompt.template import fill_in
 
@@ -172,3 +176,15 @@ def test_values_keep_to_the_budget_that_is_configured(kernel, kernel_fake):
         assert estimate(sent(kernel_fake)) <= 60
     finally:
         kernel.run("%config LLMMagics.value_tokens = 1000")
+
+
+def test_an_interrupt_of_a_template_is_one_sentence():
+    @template_function
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+
+    with pytest.raises(Interrupted) as caught:
+        fill_in("{{ interrupt() }}", {})
+    assert "nothing was sent" in str(caught.value)
+    assert len(caught.value._render_traceback_()) == 1

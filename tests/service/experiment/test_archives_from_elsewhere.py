@@ -6,6 +6,8 @@ import copy
 import io
 import json
 import os
+import struct
+import tracemalloc
 import zipfile
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -160,6 +162,37 @@ def test_a_file_that_inflates_is_refused_before_it_fills_the_memory(saved, monke
     pq.write_table(pa.table({"call_id": same}), file)
     assert len(file.getvalue()) < 10_000
     assert "ledger.parquet has 1 MB" in refusal(changed(saved, ledger=file.getvalue()))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_a_file_that_is_larger_than_its_header_says_is_inflated_no_further(saved, method):
+    large = saved.with_name("large.zip")
+    with zipfile.ZipFile(large, "w", method) as file, file.open("experiment.json", "w") as member:
+        for _ in range(200):
+            member.write(bytes(1 << 20))
+    data = bytearray(large.read_bytes())
+    for start, place in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):  # where the headers have the size
+        struct.pack_into("<I", data, data.find(start) + place, 1000)
+    large.write_bytes(data)
+    tracemalloc.start()
+    try:
+        refused = refusal(large)
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+    assert ("compressed in another way" if method == zipfile.ZIP_BZIP2 else "Bad CRC-32") in refused
+
+
+def test_a_long_text_that_many_rows_share_is_counted_in_each(saved):
+    same = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), pa.array(["x" * (8 << 20)]))
+    for shared in (same, same.cast(pa.dictionary(pa.int32(), pa.binary()))):
+        file = io.BytesIO()
+        pq.write_table(
+            pa.table({"call_id": [str(row) for row in range(256)], "prompt": shared}), file, compression="zstd"
+        )
+        assert len(file.getvalue()) < 20_000
+        refused = refusal(changed(saved, ledger=file.getvalue()))
+        assert ("has 2,048 MB" in refused) or ("prompt in ledger.parquet has a value of another type" in refused)
 
 
 def test_what_could_not_be_read_again_is_not_saved(saved, model, monkeypatch):

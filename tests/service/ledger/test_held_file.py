@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 
@@ -26,6 +27,7 @@ _HOLDS = r"""
 """
 
 _MUCH_SHORTER_S = 10.0  # than the 15 s and more that the waits take one after the other
+SQLITE_WAITS_S = 5.0  # unless it is told otherwise
 _HELD = "cannot be read (another process has held it for too long)"
 
 
@@ -75,6 +77,16 @@ def test_usage_of_a_file_that_is_held_shows_what_is_in_memory_and_says_so_each_t
         assert [str(each.message).count(_HELD) for each in caught] == [1]
         assert list(frame["call_id"]) == ["in memory"]
     assert stored.read_error == f"The ledger at {path} {_HELD}"
+
+
+def test_the_check_whose_file_it_is_waits_no_longer_than_the_read(stored, path, hold, monkeypatch):
+    monkeypatch.setattr(filters, "READ_WAIT_S", 0.2)
+    hold(path, "everything")
+    with pytest.warns(UserWarning, match=re.escape(_HELD)):
+        took_s, _ = _seconds(usage)
+    assert took_s < SQLITE_WAITS_S
+    took_s, _ = _seconds(stored.check)
+    assert took_s < SQLITE_WAITS_S
 
 
 def test_usage_of_a_file_that_another_process_writes_shows_everything(stored, path, hold, call):

@@ -136,6 +136,36 @@ def test_that_they_are_lost_is_said_where_no_file_can_be_written(script, path):
     )
 
 
+_SMALL_FILES = """
+    import resource, sys
+    from ipyllm.ledger import Ledger
+    ledger = Ledger(sys.argv[1])
+    ledger.put({"call_id": "first", "status": "ok"})
+    assert ledger.flush(30)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    for number in range(20):
+        ledger.put({"call_id": str(number), "status": "ok", "response": str(number) * 30_000})
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no limits of a process's files")
+def test_rows_are_kept_in_several_files_where_files_may_not_be_large(script, path, tmp_path):
+    said = script(path, _SMALL_FILES)
+    kept = list(tmp_path.rglob("*.unwritten-*.jsonl"))
+    assert len(kept) > 2
+    assert f"and were kept in {path}.unwritten-" in said
+    assert f" and {len(kept) - 1} files like it, and will be added when the ledger can be opened again" in said
+    with Ledger(path) as ledger:
+        assert len(ledger.read()) == 21
+
+    said = script(
+        path, _SMALL_FILES + '    ledger.put({"call_id": "huge", "status": "ok", "response": "x" * 300_000})\n'
+    )
+    assert "; 1 was lost, because no file can be written either (File too large).\n" in said
+    with Ledger(path) as ledger:
+        assert len(ledger.read()) == 21
+
+
 def test_the_password_of_a_server_is_in_no_name_and_no_sentence(script, tmp_path):
     said = script("postgresql://me:very-secret-word-4711@127.0.0.1:9/calls")
     assert "3 rows could not be written to the ledger at postgresql+psycopg://me:***@127.0.0.1:9/calls" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 
@@ -23,6 +24,26 @@ def test_it_parses_what_the_module_json_parses(value):
     for options in ({}, {"indent": 1}, {"ensure_ascii": False}):
         payload = json.dumps(value, **options).encode("utf-8", "surrogatepass")
         assert asyncio.run(parse_large(payload)) == json.loads(payload)
+
+
+LONG = ['a "word" \\ /\b\n', "größe 漢 😀", "\ud83d x \ude00 \ud83d", "\ud83d\ude00" * 3, "\ud83d\\n\ud83d\\"]
+
+
+@pytest.mark.parametrize("piece", [1, 7, 13, 64])
+def test_long_texts_are_the_same_in_pieces(piece, monkeypatch):
+    monkeypatch.setattr(large_json, "_PIECE", piece)
+    monkeypatch.setattr(large_json, "_PAUSE_S", 0)
+    values = [[" " * spaces + text, {"a": text}] for text in LONG for spaces in range(14)]
+
+    async def parse_all():
+        for value, ascii_only in itertools.product(values, (True, False)):
+            payload = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+            assert await parse_large(payload) == json.loads(payload)
+
+    asyncio.run(parse_all())
+    for wrong in (b'"\\u12', b'"\\uZZZZ"', b'"\\x"', b'"a\nb"', b'"abc', b'"\\ud83d', b'"\\'):
+        with pytest.raises(ValueError):  # noqa: PT011 - the module's own words
+            asyncio.run(parse_large(wrong))
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[1,]", b'{"a" 1}', b"[1] 2", b"\xff", b'"\n"'])
