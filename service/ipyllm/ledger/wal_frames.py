@@ -12,6 +12,8 @@ import struct
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ipyllm.ledger.wait_limit import BUSY_S, begin_writing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -69,10 +71,11 @@ def keep_if_ignored(connection: sa.Connection, log: Path, before: WalFrames) -> 
     ``before`` is what was in it when the file was opened. Returns None if SQLite has read them all, or if another
     process has begun the log anew since then.
     """
-    if not before.n_committed:
+    if not before.n_committed or _n_frames_read(connection) >= before.n_committed:
         return None
-    _busy, n_read, _n_copied = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-    if n_read < 0 or n_read >= before.n_committed or read_frames(log) != before:
+    begin_writing(connection, BUSY_S)  # once another process has ended the transaction that it was writing
+    connection.rollback()
+    if not 0 <= _n_frames_read(connection) < before.n_committed or read_frames(log) != before:
         return None
     kept = log.with_name(f"{log.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     try:
@@ -82,3 +85,9 @@ def keep_if_ignored(connection: sa.Connection, log: Path, before: WalFrames) -> 
     except OSError as exc:
         return f"lacks its latest rows: its log is damaged, and cannot be kept ({exc.strerror})."
     return f"lacks its latest rows: its log is damaged, and is kept as {kept.name}."
+
+
+def _n_frames_read(connection: sa.Connection) -> int:
+    """Return the frames that SQLite has read of the log, and copy them into the file; -1 if that cannot be told."""
+    _busy, n_read, _n_copied = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+    return int(n_read)

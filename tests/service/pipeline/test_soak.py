@@ -10,7 +10,7 @@ from benchmarks.soak import soak
 
 
 @pytest.mark.skipif(os.name != "posix", reason="counts file descriptors")
-@pytest.mark.parametrize("calls", [600, pytest.param(10_000, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("calls", [600, pytest.param(10_000, marks=[pytest.mark.thorough, pytest.mark.timeout(900)])])
 def test_no_call_is_lost_and_nothing_is_left_over(calls, caplog):
     caplog.set_level("CRITICAL", logger="ipyllm")  # pytest keeps all records: two objects for each call that fails
     found = soak(calls)
