@@ -52,7 +52,7 @@ class JupyterServer:
 
     @classmethod
     def shared(cls, module, application):
-        """Return this process's server for an application; the first call starts it, it ends with the process."""
+        """Return the server of this process for an application. The first call starts it; it ends with the process."""
         if not cls._running:
             atexit.register(cls.stop_all)
         if module not in cls._running:

@@ -47,6 +47,10 @@ def test_votes_notes_and_marks_by_key_reach_the_kernel_and_the_notebook(lab):
     explorer.press("j", "2", "n")
     note = explorer.details.get_by_label("Note on this prompt")
     note.wait_for()
+    # JupyterLab has rules for lists of its own, by which names would lie under their values.
+    name, value = (explorer.details.locator(tag).first.bounding_box() for tag in ("dt", "dd"))
+    content = explorer.details.locator("dt").first.evaluate("element => element.scrollWidth")
+    assert name["x"] + max(content, name["width"]) <= value["x"]
     lab.page.wait_for_function("() => document.activeElement.matches('.ipyllm-xnote textarea')")
     lab.page.keyboard.type("It hedges: ask jkxd again.")
     lab.page.keyboard.press("Escape")

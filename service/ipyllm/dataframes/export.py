@@ -32,6 +32,9 @@ __all__ = ["export_usage", "write_parquet", "write_stored"]
 _GROUP_ROWS: Final = 50_000
 """Rows converted and written at once."""
 
+_COMPLETED_ROWS: Final = 5_000
+"""The same, where their texts are read first."""
+
 
 def export_usage(
     path: str | os.PathLike[str], calls: pd.DataFrame | None = None, *, ledger: Ledger | None = None, **filters: Any
@@ -115,9 +118,10 @@ def export_usage(
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A table to write."""
+    """A table to write. ``complete`` adds columns of text to some of its rows, which are written at once then."""
 
     calls: pd.DataFrame
+    complete: Callable[[pd.DataFrame], pd.DataFrame] | None = None
 
     def parts(self) -> Iterator[pd.DataFrame]:
         """Yield tables with JSON for dicts."""
@@ -127,15 +131,22 @@ class _Frame:
         """Return the schema of a Parquet file."""
         import pyarrow as pa
 
-        return pa.Schema.from_pandas(_dicts_as_json(self.calls), preserve_index=False)
+        schema = pa.Schema.from_pandas(_dicts_as_json(self.calls), preserve_index=False)
+        if self.complete is not None:
+            for index, name in enumerate(self.complete(self.calls.iloc[:0]).columns):
+                if name not in self.calls.columns:
+                    schema = schema.insert(index, pa.field(name, pa.large_string()))
+        return schema
 
     def arrow_parts(self, schema: pa.Schema) -> Iterator[pa.Table]:
         """Yield tables with this schema."""
         import pyarrow as pa
 
-        plain = _dicts_as_json(self.calls)
-        for start in range(0, max(1, len(plain)), _GROUP_ROWS):
-            rows = plain.iloc[start : start + _GROUP_ROWS]
+        kinds: dict[str, Kind] = {str(name): "json" if _has_dicts(self.calls[name]) else "text" for name in self.calls}
+        size = _GROUP_ROWS if self.complete is None else _COMPLETED_ROWS
+        for start in range(0, max(1, len(self.calls)), size):
+            rows = _dicts_as_json(self.calls.iloc[start : start + size], kinds)
+            rows = rows if self.complete is None else self.complete(rows)
             yield pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
@@ -169,9 +180,14 @@ class _Stored:
         return arrow_pages(self.query, self.ledger, schema, lambda part: _dicts_as_json(part, kinds))
 
 
-def write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow."""
-    _to_parquet(_Frame(frame), file)
+def write_parquet(
+    frame: pd.DataFrame, file: IO[bytes], complete: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+) -> None:
+    """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow.
+
+    ``complete`` adds columns of text to some thousand of its rows, so that memory need not hold all texts.
+    """
+    _to_parquet(_Frame(frame, complete), file)
 
 
 def write_stored(query: Conditions, ledger: Ledger, file: IO[bytes]) -> None:
@@ -203,10 +219,13 @@ def _dicts_as_json(frame: pd.DataFrame, kinds: Mapping[str, Kind] | None = None)
 
     plain = pd.DataFrame(frame, copy=False).copy(deep=False)
     for name in plain.columns[plain.dtypes == "object"]:
-        has_dicts = plain[name].map(lambda value: isinstance(value, dict | list)).any()
-        if has_dicts or (kinds is not None and kinds[name] == "json"):
+        if (kinds[name] == "json") if kinds is not None and name in kinds else _has_dicts(plain[name]):
             plain[name] = plain[name].map(_json, na_action="ignore").astype(text_dtype())
     return plain
+
+
+def _has_dicts(column: pd.Series[Any]) -> bool:
+    return column.dtype == "object" and any(isinstance(value, dict | list) for value in column)
 
 
 def _json(value: object) -> str:

@@ -21,7 +21,7 @@ from ipyllm.user_file import file_path
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -57,11 +57,17 @@ _TYPES: Final[dict[Kind, Any]] = {
 
 
 def write_archive(
-    path: str | os.PathLike[str], document: Mapping[str, Any], calls: pd.DataFrame, rows: Query, ledger: Ledger
+    path: str | os.PathLike[str],
+    document: Mapping[str, Any],
+    calls: pd.DataFrame,
+    read_texts: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    rows: Query,
+    ledger: Ledger,
 ) -> Path:
     """Write an experiment to a ``.zip`` file, and return its path.
 
-    The ``rows`` of the ledger are read and written page by page. Keys are masked in the ``document``, as the ledger
+    The ``rows`` of the ledger are read and written page by page, and so are the texts of ``calls``, if ``read_texts``
+    adds them. Keys are masked in the ``document``, as the ledger
     has masked them in the tables. Only the owner may read the file.
 
     Raises
@@ -79,7 +85,7 @@ def write_archive(
             _check_size(_JSON, len(text), _MAX_JSON)
             archive.writestr(_JSON, text)
             with archive.open(zipfile.ZipInfo(_CALLS), "w", force_zip64=True) as member:  # compressed already
-                write_parquet(calls, member)
+                write_parquet(calls, member, read_texts)
             with archive.open(zipfile.ZipInfo(_LEDGER), "w", force_zip64=True) as member:
                 write_stored(rows, ledger, member)
     except _TooLargeError as exc:

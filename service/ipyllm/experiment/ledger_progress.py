@@ -16,6 +16,7 @@ from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.experiment.steps import with_steps
 from ipyllm.runtime.short_pauses import without_collections
 from ipyllm.text.format import count, join_names
+from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Grid
     from ipyllm.ledger import Ledger
 
-__all__ = ["START_COLUMNS", "LedgerProgress", "answered_trials"]
+__all__ = ["START_COLUMNS", "LedgerProgress", "answered_trials", "cost_sentence"]
 
 _FINAL_ERRORS: Final = ("content_filter", "refusal", "schema_mismatch")
 """Errors that say something about the answer, as an answer does: to ask again until it fits a schema, say, would make a
@@ -220,6 +221,18 @@ class LedgerProgress:
             )
         sentences.append(f"{len(self.done())} of {len(self._grid)} calls are already done.")
         return " ".join([*sentences, *notes])
+
+
+def cost_sentence(costs: pd.DataFrame) -> str:
+    """Return :attr:`Results.costs` in words: the costs of calls and judges; empty if none is known."""
+    rows = costs.fillna({"cost_usd": 0.0})[["cost_usd", "n", "cost_unknown"]].itertuples()
+    totals = {kind: CostTotal(usd, n, n_unknown) for kind, usd, n, n_unknown in rows}
+    total = totals.pop("total")
+    if not total.usd:
+        return ""
+    parts = [f"{each.amount} for {kind}" for kind, each in totals.items() if each.usd]
+    caveat = f" ({total.caveat})" if total.caveat else ""
+    return f"It costs {total.amount}{caveat}: {', '.join(parts)}."
 
 
 def answered_trials(ledger: Ledger, name: str) -> set[str]:

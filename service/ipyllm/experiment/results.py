@@ -6,12 +6,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.conditions import CONDITIONS, TIMES_LEFT_OUT, in_words
-from ipyllm.dataframes.failures import root_categories
 from ipyllm.experiment.conditions import with_conditions
 from ipyllm.experiment.input_columns import InputTable, in_order
-from ipyllm.experiment.ledger_progress import LedgerProgress
-from ipyllm.experiment.trial_outcomes import error_message, trial_outcomes
-from ipyllm.totals import CostTotal
+from ipyllm.experiment.ledger_progress import LedgerProgress, cost_sentence
+from ipyllm.experiment.trial_outcomes import error_message, failure_categories, trial_outcomes
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Results"]
 
-_MAX_CATEGORIES = 3
 _OUTCOME = frozenset({*CONDITIONS, "status", "error_category", "cause", "response"})
 """Columns that say how calls ended, in :meth:`Results._calls`."""
 
@@ -112,7 +109,7 @@ class Results:
         from ipyllm.experiment.stored_judgements import stored_judgements
         from ipyllm.ledger.query import Query
 
-        calls = self.calls
+        calls, read_texts = self._calls_for_file()
         cast = votes(kernel=None, ledger=self._ledger)
         document = {
             "name": self._name,
@@ -120,7 +117,7 @@ class Results:
             "scores": self._scores.stored(),
             **stored_judgements(cast, self._votes()["vote_id"], self.notes),
         }
-        return write_archive(path, document, calls, Query(experiments=(self._name,)), self._ledger)
+        return write_archive(path, document, calls, read_texts, Query(experiments=(self._name,)), self._ledger)
 
     def __repr__(self) -> str:
         return f"Results of {self._name!r}: {self.state}"
@@ -192,7 +189,7 @@ class Results:
         earlier = calls[calls["reused"]]
         if len(failed) and len(failed) == total:
             message = error_message(self._ledger, failed["call_id"].iloc[0])
-            sentences = [f"All {total} calls failed ({_categories(failed)}): {message}"]
+            sentences = [f"All {total} calls failed ({failure_categories(failed)}): {message}"]
         else:
             from_earlier = (
                 f" ({len(earlier)} of {total} from an earlier run {in_words(earlier)})" if len(earlier) else ""
@@ -201,7 +198,7 @@ class Results:
             if len(earlier) and earlier["other_conditions"].any():
                 sentences.append(TIMES_LEFT_OUT)
             if len(failed):
-                sentences.append(f"{len(failed)} failed ({_categories(failed)}).")
+                sentences.append(f"{len(failed)} failed ({failure_categories(failed)}).")
         left = total - answered - len(failed)
         run = self._current_run()
         if run is not None and not run.done.is_set():
@@ -340,24 +337,23 @@ class Results:
         calls = self._calls()
         if not (calls["status"] == "ok").any():
             return head
-        return f"{head}{self._cost_html()}{self.summary()._repr_html_()}"
-
-    def _cost_html(self) -> str:
-        """Return a sentence about the costs of calls and judges, if any are known."""
-        rows = self.costs.fillna({"cost_usd": 0.0})[["cost_usd", "n", "cost_unknown"]].itertuples()
-        totals = {kind: CostTotal(usd, n, n_unknown) for kind, usd, n, n_unknown in rows}
-        total = totals.pop("total")
-        if not total.usd:
-            return ""
-        parts = [f"{each.amount} for {escape(str(kind))}" for kind, each in totals.items() if each.usd]
-        caveat = f" ({total.caveat})" if total.caveat else ""
-        return f"<p>It costs {total.amount}{caveat}: {', '.join(parts)}.</p>"
+        costs = cost_sentence(self.costs)
+        return f"{head}{f'<p>{escape(costs)}</p>' if costs else ''}{self.summary()._repr_html_()}"
 
     def _ledger_progress(self, only: AbstractSet[str] | None = None) -> LedgerProgress:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts, only=only)
 
     def _scored(self) -> pd.DataFrame:
         return self._scores.join(self._parsed.join(self._calls()), self._ledger)
+
+    def _calls_for_file(self) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], pd.DataFrame] | None]:
+        """Return :attr:`calls`, if possible without the texts of answers, and what adds them to some of the rows."""
+        from ipyllm.experiment.answer_texts import WITHOUT_TEXTS, text_reader
+
+        if self._parsed or self._texts is not None:  # both need the texts
+            return self.calls, None
+        scored = self._scores.join_known(self._calls(WITHOUT_TEXTS))
+        return (self.calls, None) if scored is None else (self._with_input(scored), text_reader(self._ledger))
 
     def _with_input(self, scored: pd.DataFrame) -> pd.DataFrame:
         """Return scored calls as :attr:`calls` has them."""
@@ -391,10 +387,5 @@ class Results:
     def _votes(self) -> pd.DataFrame:
         from ipyllm.experiment.votes_on_arms import votes_on_arms
 
-        return votes_on_arms(self._grid, self._calls(), self._ledger)
-
-
-def _categories(failed: pd.DataFrame) -> str:
-    counts = root_categories(failed).fillna("unknown").value_counts()
-    shown = [f"{category} {n}" for category, n in counts.head(_MAX_CATEGORIES).items()]
-    return ", ".join([*shown, "…"] if len(counts) > _MAX_CATEGORIES else shown)
+        only = _OUTCOME if self._parsed else _OUTCOME - {"response"}
+        return votes_on_arms(self._grid, self._calls(only), self._ledger)

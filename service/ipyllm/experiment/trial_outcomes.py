@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.conditions import CONDITIONS
+from ipyllm.dataframes.failures import root_categories
 from ipyllm.experiment.grid import TRIAL_TAG
 from ipyllm.ledger.query import Query
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.ledger import Ledger
 
-__all__ = ["error_message", "trial_outcomes"]
+__all__ = ["error_message", "failure_categories", "trial_outcomes"]
 
 _OUTCOME: Final = ("status", "error_category", "cause", *CONDITIONS)
 _READ: Final = ("warmup", "step", "address", *_OUTCOME)
+
+_MAX_CATEGORIES: Final = 3  # in a sentence
 
 _AT_ONCE: Final = 1_000
 """Answers that are read at once, by their ids."""
@@ -128,3 +131,10 @@ def _frame(groups: Mapping[tuple[Any, ...], list[int]], call_ids: Sequence[str])
     ).sort_values("first", kind="stable")
     found = found.assign(warmup=False, reused=found["reused"].astype(bool))
     return found.loc[found.index.repeat(found["size"])].drop(columns=["first", "size"]).reset_index(drop=True)
+
+
+def failure_categories(failed: pd.DataFrame) -> str:
+    """Return how many of these calls failed for which reason, the most frequent first: ``timeout 3, quota 1``."""
+    counts = root_categories(failed).fillna("unknown").value_counts()
+    shown = [f"{category} {n}" for category, n in counts.head(_MAX_CATEGORIES).items()]
+    return ", ".join([*shown, "…"] if len(counts) > _MAX_CATEGORIES else shown)

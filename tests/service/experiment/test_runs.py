@@ -219,6 +219,8 @@ def test_a_saved_experiment_is_read_by_us_and_by_others_on_another_machine(model
         archive.extract("calls.parquet", tmp_path)
     table = pd.read_parquet(tmp_path / "calls.parquet")
     assert table["score_exact"].tolist() == results.calls["score_exact"].tolist()
+    assert table["response"].tolist() == results.calls["response"].tolist()
+    assert list(table.columns) == list(results.calls.columns)
     assert path.stat().st_mode & 0o077 == 0
 
 
