@@ -252,15 +252,15 @@ def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
     fake.default = answer("Read.")
     text = "lorem ipsum dolor " * 120_000
     paste(shown.box, text)
-    shown.root.get_by_text("Pasted text, 2,160,000 characters").wait_for()
+    shown.root.get_by_text("2,160,000 characters", exact=True).wait_for()
     shown.box.press("Enter")
     shown.wait_for_vote()
     assert fake.requests[-1].json["messages"][-1]["content"] == text
     prompt = shown.prompt
     assert len(prompt.inner_text()) < 2000
     shown.box.press("ArrowUp")
-    shown.root.get_by_text("Pasted text, 2,160,000 characters").wait_for()
-    shown.button("Remove the pasted text").click()
+    shown.root.get_by_text("2,160,000 characters", exact=True).wait_for()
+    shown.button("Remove Pasted text").click()
     shown.button("Show all 2,160,000 characters").click()
     shown.wait_for("(root, size) => root.querySelector('.ipyllm-words').textContent.length === size", len(text))
     shown.ask("Still usable?")

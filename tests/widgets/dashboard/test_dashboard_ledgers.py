@@ -178,6 +178,7 @@ def test_filters_of_a_large_ledger_show_what_was_read_before_it_is_read_anew(das
     shown = dashboard(scope="all", since="all")
     shown.refresh()
     assert n_shown(shown) == 15_001
+    shown._wake.clear()
     for filters, n in (
         ({"model": "lab/b"}, 10_000),
         ({"status": "error"}, 5_000),
@@ -190,9 +191,11 @@ def test_filters_of_a_large_ledger_show_what_was_read_before_it_is_read_anew(das
         shown.choose(**filters)
         assert (n_shown(shown), shown.problem) == (n, ""), filters
         assert '<option value="lab/a"' in shown.bar
+        assert not shown._wake.is_set(), "all calls are not read again for each click"
     shown.choose(tag="arm=lab/a")
     assert n_shown(shown) == 5_000
     assert "These are the newest 5,000" in shown.problem, "tags are not among what is kept"
+    assert shown._wake.is_set()
 
 
 def test_what_is_saved_before_all_calls_were_read_says_so(dashboard, monkeypatch):

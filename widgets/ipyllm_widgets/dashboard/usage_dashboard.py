@@ -134,7 +134,8 @@ class UsageDashboard(CommandWidget):
         if not self._show(self._reader.at_once):
             with self._views_lock:
                 self._must_read = True
-                self._wake.set()
+                if self._part:  # otherwise all calls are shown, as new as before: the next reading comes in its time
+                    self._wake.set()
                 self._start_thread()
 
     def _show(self, read: Callable[[DashboardFilters, CallList], Reading]) -> bool:

@@ -225,6 +225,11 @@ class ChatView extends LiveView {
     this.newestButton.hidden = this.scrollsWithAnswer;
   }
 
+  /** @param {string} message */
+  onKernelGone(message) {
+    super.onKernelGone(`${message} The conversation comes back with it.`);
+  }
+
   /** Keep the end visible, unless the reader has scrolled away. */
   keepAtEnd() {
     if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
