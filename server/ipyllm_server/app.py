@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
@@ -64,6 +65,8 @@ class ChatServer(ExtensionApp):
         # is no chat instead.
         assert self.serverapp is not None
         self.update_config(self.serverapp.config)
+        for handler in self.serverapp.log.handlers:  # what goes wrong is in the server's log
+            logging.getLogger("ipyllm").addHandler(handler)
         limits = UserLimits(
             Limits(self.requests_per_minute, self.calls_per_user, self.sockets_per_user, self.usd_per_user_and_day)
         )

@@ -15,7 +15,7 @@ from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
 from ipyllm_server.access_log import log_request
 from ipyllm_server.asker import asker
-from ipyllm_server.refusals import Refusal, error_body, of_error
+from ipyllm_server.refusals import Refusal, as_refusal, error_body
 from ipyllm_server.shared_state import STATE
 
 if TYPE_CHECKING:
@@ -107,15 +107,14 @@ class ApiHandler(ExtensionHandlerMixin, APIHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer with the error as JSON; of our own failures it says nothing but that."""
         error = kwargs.get("exc_info", (None, None))[1]
-        if isinstance(error, LLMError):
-            error = of_error(error)
-        if isinstance(error, Refusal):
-            self.set_status(error.status)
-            if error.retry_after_s is not None:
-                self.set_header("Retry-After", str(max(1, round(error.retry_after_s))))
+        refusal = as_refusal(error)
+        if refusal is not None:
+            self.set_status(refusal.status)
+            if refusal.retry_after_s is not None:
+                self.set_header("Retry-After", str(max(1, round(refusal.retry_after_s))))
             # What the server could try again, it has: clients of OpenAI would multiply it.
-            self.set_header("X-Should-Retry", "true" if error.code == "too_many_requests" else "false")
-            message, code = str(error), error.code
+            self.set_header("X-Should-Retry", "true" if refusal.code == "too_many_requests" else "false")
+            message, code = str(refusal), refusal.code
         else:
             said = error.log_message if isinstance(error, web.HTTPError) and status_code < _OWN_FAILURE else None
             message, code = said or self._reason, CODES.get(status_code, "error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,14 +31,13 @@ _POLICY: Final = (
 )
 """No script, style or picture from elsewhere or within the page; nobody may frame it."""
 
-_OF_WIDGETS: Final = (
-    "chat/chat.css", "composer.css", "composer.js", "dom.js", "files.js", "part.js", "patch.js", "prompt_menu.js",
-    "widget.css",
-)  # fmt: skip
-_OF_PAGE: Final = ("connection.js", "exchange.js", "page.css", "page.js")
+_STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
+_MODULES: Final = ("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js")
+_OWN_MODULES: Final = ("connection.js", "exchange.js", "page.js")
+_IMPORT: Final = re.compile(r"^import \{[^}]*\} from [^;]*;\n", re.MULTILINE)
+_EXPORT: Final = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 
-
-FILES: Final = ("answer.css", *_OF_PAGE, *_OF_WIDGETS)
+FILES: Final = ("answer.css", "page.css", "page.js", *_STYLES)
 """Names of the files."""
 
 
@@ -97,11 +97,22 @@ class PageFileHandler(_PageBase):
 def _content(name: str) -> str | None:
     if name == "answer.css":
         return CSS
-    if name in _OF_PAGE:
-        return (_OWN / name).read_text(encoding="utf-8")
-    if name in _OF_WIDGETS:
-        return (_widgets() / name).read_text(encoding="utf-8")
+    if name == "page.js":
+        return _script()
+    if name in FILES:
+        return ((_widgets() if name in _STYLES else _OWN) / name).read_text(encoding="utf-8")
     return None
+
+
+def _script() -> str:
+    """Return the page's modules, each after those it imports, as one plain script.
+
+    JupyterHub refuses modules: browsers ask for them as a program would (``Sec-Fetch-Mode: cors``), and then it demands
+    the XSRF token.
+    """
+    paths = [*(_widgets() / name for name in _MODULES), *(_OWN / name for name in _OWN_MODULES)]
+    joined = "\n".join(_EXPORT.sub("", _IMPORT.sub("", path.read_text(encoding="utf-8"))) for path in paths)
+    return f'"use strict";\n{{\n{joined}}}\n'
 
 
 def _widgets() -> Path:

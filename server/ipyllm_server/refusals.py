@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ipyllm.errors import LLMError
+from ipyllm.settings import SettingsError
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
-    from ipyllm.errors import LLMError
     from ipyllm.response import ChatResponse
     from ipyllm_server.answer_shapes import Error, ErrorDetails
 
-__all__ = ["Refusal", "error_body", "of_error", "refusal_of", "status_of"]
+__all__ = ["Refusal", "as_refusal", "error_body", "of_error", "refusal_of", "status_of"]
 
 _STATUS: Final = {
     "bad_request": 400,
@@ -65,6 +66,15 @@ def status_of(category: str | None, cause: str | None = None) -> int:
 def of_error(error: LLMError) -> Refusal:
     """Return the refusal for the error of a call."""
     return Refusal(status_of(error.category, error.cause), str(error), error.category, error.retry_after)
+
+
+def as_refusal(error: BaseException | None) -> Refusal | None:
+    """Return the refusal for an error; None for a bug. What is wrong with the settings only the log tells."""
+    if isinstance(error, SettingsError):
+        return Refusal(500, "The settings of this server are wrong: its log says what.", "settings")
+    if isinstance(error, LLMError):
+        return of_error(error)
+    return error if isinstance(error, Refusal) else None
 
 
 def refusal_of(response: ChatResponse) -> Refusal | None:

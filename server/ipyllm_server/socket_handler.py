@@ -19,13 +19,14 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
+from ipyllm.settings import SettingsError
 from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
-from ipyllm_server.refusals import Refusal, error_body, of_error
+from ipyllm_server.refusals import Refusal, as_refusal, error_body
 from ipyllm_server.shared_state import STATE
 
 if TYPE_CHECKING:
@@ -94,8 +95,8 @@ class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, Jupyte
             is_resumed = session is not None
             if session is None:
                 session = await self.state.sessions.begin(user, self.get_argument("conversation", "")[:200] or None)
-        except (Refusal, LLMError) as exc:
-            self.close(4400, str(exc)[:100])
+        except (Refusal, LLMError, SettingsError) as exc:
+            self.close(4400, str(as_refusal(exc))[:100])
             return
         if is_resumed:
             number, at = _position(self.get_argument("answer", "0")), _position(self.get_argument("at", "0"))
@@ -130,13 +131,10 @@ class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, Jupyte
             fields = value if isinstance(value, dict) else {}
             question = fields.get("id")
             await self._do(session, fields.pop("type", None), fields)
-        except Refusal as exc:
-            self._send_error(exc, question)
-        except LLMError as exc:
-            self._send_error(of_error(exc), question)
         except Exception as exc:  # noqa: BLE001 - a bug of ours ends no socket, and tells nothing
-            log_failure(_logger, "a message of a socket failed", exc)
-            self._send_error(Refusal(500, "Internal Server Error", "error"), question)
+            if not isinstance(exc, Refusal | LLMError):
+                log_failure(_logger, "a message of a socket failed", exc)
+            self._send_error(as_refusal(exc) or Refusal(500, "Internal Server Error", "error"), question)
 
     async def _do(self, session: ChatSession, kind: Any, fields: dict[str, Any]) -> None:
         match kind:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.export import export_usage
 from ipyllm.dataframes.usage import usage
+from ipyllm.settings import SettingsError
 from ipyllm_server.base_handler import ApiHandler, for_users
 from ipyllm_server.refusals import Refusal
 from ipyllm_server.user_limits import USER_TAG
@@ -58,6 +59,8 @@ class UsageHandler(ApiHandler):
                     await asyncio.to_thread(_write_json, path, **filters)
                 else:
                     await asyncio.to_thread(export_usage, path, **filters)
+            except SettingsError:
+                raise
             except ValueError as exc:
                 raise Refusal(400, str(exc), "bad_request") from None
             self.set_header("Content-Type", TYPES[form])  # before the first piece, which takes the head along

@@ -12,7 +12,7 @@ from ipyllm.conversations.transcript import Transcript, Turn, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.query import ConversationQuery
-from ipyllm.settings import get_settings
+from ipyllm.settings import SettingsError, get_settings
 from ipyllm_server.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class UserConversations:
 def _look_up(user: str, name: str) -> Transcript | None:
     try:
         return read_contents(_id_of(user, name), (_place_of(user),))
+    except SettingsError:
+        raise
     except ValueError:
         raise Refusal(500, f"The conversation {name!r} is damaged in the ledger.", "damaged") from None
 

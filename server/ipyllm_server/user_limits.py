@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.query import Query
 from ipyllm.pipeline.budget import Budget, Reservation
+from ipyllm.settings import get_settings
 from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.refusals import Refusal
 
@@ -117,6 +118,7 @@ class UserLimits:
             self._budgets = {key: each for key, each in self._budgets.items() if key[1] == today}
             budget = self._budgets.setdefault((user, today), Budget(limit))
             budget.spent_usd = max(budget.spent_usd, spent)
+        budget.allow_unknown_price = get_settings().allow_unknown_price
         return Reservation(budget)
 
 

@@ -122,3 +122,10 @@ def _login_cookie(server):
     cookies = [*page.headers.get_all("Set-Cookie"), *reply.headers.get_all("Set-Cookie")]
     pairs = [value.split(";")[0] for value in cookies]
     return "; ".join(pairs)
+
+
+def test_the_page_has_one_plain_script_because_hubs_refuse_modules(server):
+    assert b'<script defer src="static/page.js"></script>' in server.get("/ipyllm/").body
+    lines = server.get("/ipyllm/static/page.js").body.splitlines()
+    assert lines[0] == b'"use strict";'
+    assert [line for line in lines if line.startswith((b"import", b"export"))] == []

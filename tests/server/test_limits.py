@@ -1,5 +1,6 @@
 """Limits of each user, the access log, and the end of a server."""
 
+import asyncio
 import json
 import signal
 import threading
@@ -7,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from ipyllm.errors import LLMError
 from tests.fakes import FakeLLM, answer
 from tests.server.chat_server import ChatServerProcess
 
@@ -94,7 +96,6 @@ def test_a_stopped_server_marks_what_runs_and_ends(own, limited):
 
 
 def test_a_budget_of_a_day_counts_the_calls_of_earlier_processes(tmp_path):
-    import asyncio
     from datetime import UTC, datetime
 
     from ipyllm.ledger import Ledger, set_ledger
@@ -111,3 +112,16 @@ def test_a_budget_of_a_day_counts_the_calls_of_earlier_processes(tmp_path):
         reservation.raise_to(0.2)
         with pytest.raises(Exception, match="only"):
             asyncio.run(limits.admit("ana")).raise_to(0.1)
+
+
+def test_unknown_prices_are_allowed_where_the_settings_allow_them(monkeypatch, tmp_path):
+    from ipyllm.ledger import Ledger, set_ledger
+    from ipyllm_server.user_limits import Limits, UserLimits
+
+    limits = UserLimits(replace(Limits(), usd_per_day=1.0))
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        set_ledger(ledger)
+        with pytest.raises(LLMError, match="IPYLLM_ALLOW_UNKNOWN_PRICE=1"):
+            asyncio.run(limits.admit("ana")).raise_to(None)
+        monkeypatch.setenv("IPYLLM_ALLOW_UNKNOWN_PRICE", "1")
+        asyncio.run(limits.admit("ana")).raise_to(None)

@@ -1,5 +1,7 @@
 """A wrong option is an error, and never a limit that does not hold."""
 
+import time
+
 import pytest
 from traitlets import TraitError
 from traitlets.config import Config
@@ -18,3 +20,21 @@ def test_a_limit_that_is_no_number_lets_no_chat_begin():
     extension.serverapp = Server()
     with pytest.raises(TraitError, match="calls_per_user"):
         extension.initialize_settings()
+
+
+@pytest.mark.thorough
+def test_wrong_settings_are_told_to_the_log_and_not_to_users(server, model):
+    config = server.home / "config.toml"
+    right = config.read_text()
+    config.write_text(right + "no_setting = 1\n")
+    try:
+        time.sleep(1.1)  # a server looks at its settings once a second
+        replies = [server.chat(), server.get("/ipyllm/api/usage"), server.get("/ipyllm/api/conversations/none")]
+        replies.append(server.chat(conversation="new one"))
+    finally:
+        config.write_text(right)
+    assert [(reply.status, reply.json["error"]["code"]) for reply in replies] == [(500, "settings")] * 4
+    assert not any(b"no_setting" in reply.body for reply in replies)
+    assert "no_setting" in server.log.read_text()
+    time.sleep(1.1)
+    assert server.chat().status == 200
