@@ -29,7 +29,8 @@ CELLS = {
     "08_can_we_trust_the_difference": ("def intervals(right)",),
 }
 WIDTH = 664  # CSS pixels, at two for each
-LAYOUT = """.jp-InputPrompt,.jp-OutputPrompt,.jp-Collapser,.ipyllm-tstill>table{display:none!important}
+LAYOUT = """.jp-InputPrompt,.jp-OutputPrompt,.jp-Collapser,.ipyllm-tstill>table,
+.ipyllm-tokens~.ipyllm-footer{display:none!important}
 body{padding:0!important;margin:0}main{padding:8px!important;margin:0!important}
 .highlight pre{white-space:pre-wrap!important}.jp-Cell{padding:2px 0!important}.jp-Cell-outputWrapper{margin-top:2px}"""
 NOT_FROM_THE_NET = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url")
