@@ -25,7 +25,7 @@ from benchmarks.report import median
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["Calls", "Row", "on_first_core", "run", "run_module", "server_on_own_core"]
+__all__ = ["CLIENTS", "Calls", "Row", "on_first_core", "on_last_core", "run", "run_module", "server_on_own_core"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KEY = "sk-benchmark-0123456789"
@@ -60,16 +60,26 @@ def _cores() -> list[int]:
 
 
 @contextmanager
-def on_first_core():
-    """Start processes within the block on the first core, which the clients do not use."""
-    cores = _cores()
-    if len(cores) > 1:
-        os.sched_setaffinity(0, cores[:1])  # children inherit it
+def _on(cores: list[int]):
+    """Start processes within the block on these cores."""
+    before = _cores()
+    if cores:
+        os.sched_setaffinity(0, cores)  # children inherit it
     try:
         yield
     finally:
         if cores:
-            os.sched_setaffinity(0, cores)
+            os.sched_setaffinity(0, before)
+
+
+def on_first_core():
+    """Start processes within the block on the first core, which the clients do not use."""
+    return _on(_cores()[:1])
+
+
+def on_last_core():
+    """Start processes within the block on the last core, where the clients run."""
+    return _on(_cores()[-1:])
 
 
 @contextmanager
@@ -83,22 +93,15 @@ def server_on_own_core(*options: str):
 
 def run_module(module: str, *arguments: object) -> dict:
     """Run ``python -m module`` on the last core with a separate ledger, and return the JSON it prints."""
-    cores = _cores()
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as home, on_last_core():
         settings = {"IPYLLM_LEDGER": f"{home}/ledger.sqlite", "IPYLLM_CONFIG": f"{home}/config.toml"}
-        if cores:
-            os.sched_setaffinity(0, cores[-1:])
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", module, *map(str, arguments)],
-                capture_output=True,
-                text=True,
-                cwd=_ROOT,
-                env=os.environ | settings,
-            )
-        finally:
-            if cores:
-                os.sched_setaffinity(0, cores)
+        done = subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=_ROOT,
+            env=os.environ | settings,
+        )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout)
@@ -130,7 +133,7 @@ class _Ours:
         async for _ in stream:
             pass
         timing = stream.outcome().timing
-        return timing.ttft_s, timing.arrival_clock, timing.n_chunks
+        return timing.ttft_s, getattr(timing, "arrival_clock", None), timing.n_chunks
 
     async def aclose(self) -> None:
         from ipyllm.ledger import current_ledger
@@ -216,7 +219,7 @@ class _Bare:
         await self._session.close()
 
 
-_CLIENTS = {
+CLIENTS = {
     "ipyllm": _Ours,
     "ipyllm on Responses": _OursOnResponses,
     "ipyllm unstamped": _Unstamped,
@@ -226,7 +229,7 @@ _CLIENTS = {
 
 
 async def _run_calls(name: str, base_url: str, calls: int, concurrency: int, ramp_s: float) -> dict:
-    client = _CLIENTS[name](base_url)
+    client = CLIENTS[name](base_url)
     await client.ask("warm up")
     rows, lost, semaphore = [], 0, asyncio.Semaphore(concurrency)
 

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
@@ -282,18 +282,26 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", 
 """Variables of OpenSSL, then those of requests and curl. While the settings are the same object, so are these."""
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
+_OWN_VARIABLES = tuple(f"IPYLLM_{name.upper()}" for name in Settings.model_fields)
 _lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05
 
 
-_environ: Mapping[Any, str | bytes]
-if sys.platform == "win32":  # which stores text
-    _environ = os.environ
-else:
-    _environ = os.environb  # the same variables, of which each is decoded when it is looked at
-_variables: frozenset[str | bytes] = frozenset()
+# What `os.environ` keeps its variables in, because it decodes each that is looked at: bytes, but text on Windows.
+_environ: Mapping[Any, Any] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _Environment(NamedTuple):
+    """An environment: as a whole, hashes of the variables that the settings depend on, and the file that it names."""
+
+    whole: Mapping[Any, Any]
+    given: Mapping[Any, int]
+    config_file: str
+
+
+_environment: _Environment | None = None  # as it was last seen
 _thread = threading.local()
 
 
@@ -319,15 +327,18 @@ def read_once(max_age_s: float = 0.0) -> Iterator[None]:
 
 def _fingerprint() -> object:
     """Return everything the settings depend on. Every call compares it, so it must be cheap."""
-    global _variables
-    if not _variables:
-        own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
-        names = ("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
-        _variables = frozenset(names if sys.platform == "win32" else map(os.fsencode, names))
-    # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
-    # Hashes, because keys are among the values, and a traceback may show the variables of frames.
-    given = {name: hash(_environ.get(name)) for name in _variables.intersection(_environ)}
-    return given, file_state(".env"), file_state(config_file())
+    global _environment
+    if _environment is None or _environment.whole != _environ:
+        _environment = _seen_environment()
+    return _environment.given, file_state(".env"), file_state(_environment.config_file)
+
+
+def _seen_environment() -> _Environment:
+    path = str(config_file())  # first, as it may raise: keys are among the values, and a traceback may show variables
+    whole = dict(_environ)
+    names = ("IPYLLM_CONFIG", *_OWN_VARIABLES, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
+    stored = names if sys.platform == "win32" else map(os.fsencode, names)
+    return _Environment(whole, {name: hash(whole[name]) for name in stored if name in whole}, path)
 
 
 def cached_settings(max_age_s: float = _CACHED_FOR_S) -> Settings:

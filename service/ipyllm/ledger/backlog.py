@@ -50,9 +50,12 @@ class Backlog:
     def merge(self, row: Row) -> None:
         """Update the row with the same key by ``row``, or add it."""
         call_id = row[self._key]
-        known = self._rows.setdefault(call_id, {})
-        self._text_chars -= _text_length(known)
-        known.update(row)
+        known = self._rows.get(call_id)
+        if known is None:
+            self._rows[call_id] = known = dict(row)
+        else:
+            self._text_chars -= _text_length(known)
+            known.update(row)
         self._text_chars += _text_length(known)
         self._unwritten.setdefault(call_id, {}).update(dict.fromkeys(row))
 
@@ -61,7 +64,8 @@ class Backlog:
         batch = []
         for call_id, names in islice(self._unwritten.items(), limit):
             known = self._rows[call_id]
-            batch.append({self._key: call_id, **{name: known[name] for name in names}})
+            is_whole = len(names) == len(known)
+            batch.append(dict(known) if is_whole else {self._key: call_id, **{name: known[name] for name in names}})
         return batch
 
     def mark_written(self, batch: Iterable[Row]) -> None:
@@ -71,8 +75,11 @@ class Backlog:
             known = self._rows.get(call_id)
             if known is None:  # dropped in the meantime, by `trim`
                 continue
-            # What was merged again in the meantime. Text that was dropped is neither known nor unwritten.
-            names = {name: None for name in self._unwritten[call_id] if known[name] is not row.get(name, _NOTHING)}
+            names = self._unwritten[call_id]
+            if len(names) == len(row) and row.items() <= known.items():  # nothing was merged in the meantime
+                names = {}
+            # Text that was dropped is neither known nor unwritten.
+            names = {name: None for name in names if known[name] is not row.get(name, _NOTHING)}
             if names:
                 self._unwritten[call_id] = names
             else:

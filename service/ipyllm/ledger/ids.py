@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from base64 import b32encode
 from typing import Final
 
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
@@ -19,8 +18,9 @@ _generated: str | None = None
 # GIL at each call, in the middle of a burst.
 _random = random.Random()  # noqa: S311 - an id, no secret
 _last_ulid = 0
-_CROCKFORD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
-_BYTES: Final = 20  # 32 characters, of which an id has 26
+_DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's, of five bits
+_PAIRS: Final = tuple(one + other for one in _DIGITS for other in _DIGITS)
+_SHIFTS: Final = range(120, -1, -10)  # of the 13 pairs of an id
 
 
 def new_id() -> str:
@@ -29,7 +29,7 @@ def new_id() -> str:
     with _lock:
         _last_ulid = max(time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80), _last_ulid + 1)
         number = _last_ulid
-    return b32encode(number.to_bytes(_BYTES, "big")).translate(_CROCKFORD)[-26:].decode()
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def kernel_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.ids import kernel_id
@@ -36,6 +37,10 @@ _PROVENANCE = (
 )
 
 
+_values_of_usage, _values_of_timing = attrgetter(*_USAGE), attrgetter(*_TIMING)
+_values_of_response, _values_of_provenance = attrgetter(*_RESPONSE), attrgetter(*_PROVENANCE)
+
+
 def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping[str, Any]:
     """Return the first part of a row, with the status ``running``."""
     provenance = request.provenance
@@ -52,7 +57,7 @@ def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Map
         "tags": dict(provenance.tags),
         "status": "running",
         "prompt": request.prompt,
-        **{name: getattr(provenance, name) for name in _PROVENANCE},
+        **dict(zip(_PROVENANCE, _values_of_provenance(provenance), strict=True)),
     }
 
 
@@ -68,7 +73,7 @@ def final_row(
 
     ``address`` is the full address that was asked, as :func:`~ipyllm.transport.address.canonical` writes it.
     """
-    usage = {name: getattr(response.usage, name) for name in _USAGE}
+    usage = dict(zip(_USAGE, _values_of_usage(response.usage), strict=True))
     usage["usage_source"] = usage.pop("source")
     return {
         "call_id": call_id,
@@ -76,10 +81,10 @@ def final_row(
         "address": address,
         "response": response.content,
         "reasoning": response.reasoning or None,
-        **{name: getattr(response, name) for name in _RESPONSE},
+        **dict(zip(_RESPONSE, _values_of_response(response), strict=True)),
         "cost_bound_usd": cost_bound_usd,
         **usage,
-        **{name: getattr(response.timing, name) for name in _TIMING},
+        **dict(zip(_TIMING, _values_of_timing(response.timing), strict=True)),
         **(_logprobs(response) if response.logprobs else {}),
     }
 

@@ -16,6 +16,7 @@ import struct
 import sys
 from bisect import bisect_left
 from contextlib import suppress
+from itertools import islice
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -192,13 +193,13 @@ class StampedSocket(socket.socket):
             if self._segments_in() != n_segments:  # one came just now, and may have been read too
                 n_waiting = _UNKNOWN
         else:
-            stamp = self._peek(1)[1]
+            stamp = first = self._peek(1)[1]
             data, last = self._peek(size)
-            length = self._length_of_stamp(stamp, data, last)
-            if length < len(data) and data.startswith(_HEAD) and data.endswith(_END_OF_HEAD, 0, length):
-                stamp = self._peek(length + 1)[1]  # no figure depends on when the head came
-                length = self._length_of_stamp(stamp, data, last, length)
-                n_read = 2
+            start = _length_of_head(data)
+            if 0 < start < len(data):  # no figure depends on when the head came
+                stamp = self._peek(start + 1)[1]
+                n_read = 1 if stamp == first else 2
+            length = self._length_of_stamp(stamp, data, last, start)
             if length:
                 super().recv(length, socket.MSG_TRUNC)  # removes what was peeked at from the queue, without copying it
         self.earliest_ns = self._emptied_ns
@@ -228,14 +229,18 @@ class StampedSocket(socket.socket):
         def is_later(length: int) -> bool:
             return self._peek(length)[1] != stamp
 
-        ends = [match.end() for match in _ENDS.finditer(data, start, len(data) - 1)]  # where segments usually end
+        matches = _ENDS.finditer(data, start, len(data) - 1)  # where segments usually end
+        ends: list[int] = []
         n_before = 0  # of the ends, how many are surely not later
-        for end in ends[:_NEAR]:  # mostly one event or two, while many others wait
+        for match in islice(matches, _NEAR):  # mostly one event or two, while many others wait
+            ends.append(end := match.end())
             if is_later(end + 1):
                 if not is_later(end):
                     return end
                 break
             n_before += 1
+        else:
+            ends += [match.end() for match in matches]
         n = bisect_left(ends, True, lo=n_before, key=is_later)
         begin = ends[n - 1] if n else start
         if n and is_later(begin + 1):
@@ -255,6 +260,11 @@ class StampedSocket(socket.socket):
         info = self._tcp_info()
         count: int = _DATA_SEGMENTS_IN.unpack(info)[0] if info else 0
         return count
+
+
+def _length_of_head(data: bytes) -> int:
+    """Return how many bytes of a response are its head; 0 if it does not begin or end there."""
+    return data.find(_END_OF_HEAD) + len(_END_OF_HEAD) if data.startswith(_HEAD) and _END_OF_HEAD in data else 0
 
 
 def _both_clocks() -> tuple[int, int]:

@@ -39,9 +39,12 @@ def usage_in_chunk(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
     >>> usage_in_chunk({"choices": [], "usage": None, "x_groq": {"usage": {"prompt_tokens": 3}}})
     {'prompt_tokens': 3}
     """
+    usage = chunk.get("usage")
+    if usage and isinstance(usage, dict):
+        return usage
     choices = chunk.get("choices")
     first_choice = choices[0] if isinstance(choices, list) and choices else None
-    for place in (chunk, chunk.get("x_groq"), first_choice):
+    for place in (chunk.get("x_groq"), first_choice):
         if isinstance(place, dict):
             usage = place.get("usage")
             if usage and isinstance(usage, dict):
@@ -117,10 +120,11 @@ def read_usage(raw: Mapping[str, Any]) -> Usage:
     >>> read_usage({"prompt_tokens": -1, "completion_tokens": 2.5}).source is None
     True
     """
-    input_, cached = _read_input(raw)
+    details = _details(raw, _INPUT_DETAILS)
+    input_, cached = _read_input(raw, details)
     output, reasoning = _read_output(raw, input_)
     is_counted = input_ is not None or output is not None
-    written = _first_positive(_count(each.get("cache_write_tokens")) for each in _details(raw, _INPUT_DETAILS))
+    written = _first_positive([_count(each.get("cache_write_tokens")) for each in details])
     return Usage(
         input_,
         output,
@@ -131,9 +135,8 @@ def read_usage(raw: Mapping[str, Any]) -> Usage:
     )
 
 
-def _read_input(raw: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def _read_input(raw: Mapping[str, Any], details: list[dict[str, Any]]) -> tuple[int | None, int | None]:
     input_ = _first(raw, _INPUT)
-    details = _details(raw, _INPUT_DETAILS)
     cached = _first_positive([*(_count(each.get("cached_tokens")) for each in details), _first(raw, _CACHED)])
     if input_ is not None and not details and not _count(raw.get("prompt_tokens")):
         input_ += sum(_count(raw.get(name)) or 0 for name in _BESIDE_INPUT)
@@ -187,6 +190,8 @@ def _first_positive(counts: Iterable[int | None]) -> int | None:
 
 def _count(value: Any) -> int | None:
     """Return a count of tokens, or None for what is not one."""
+    if type(value) is int:
+        return value if 0 <= value < _LARGEST else None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _LARGEST_DIGITS:

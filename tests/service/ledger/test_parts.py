@@ -33,6 +33,19 @@ def test_a_backlog_gives_only_what_is_not_written_yet():
     assert backlog.batch(10) == [{"call_id": "1", "status": "ok"}]
 
 
+@pytest.mark.parametrize("later", [{"status": "ok"}, {"status": "ok", "cost_usd": 0.5}], ids=["value", "column"])
+def test_what_is_merged_while_a_batch_is_written_is_written_later(later):
+    backlog = Backlog()
+    backlog.merge({"call_id": "1", "status": "running", "tags": {"arm": "a"}})
+    batch = backlog.batch(10)
+    backlog.merge({"call_id": "1", **later})
+    backlog.mark_written(batch)
+    assert backlog.batch(10) == [{"call_id": "1", **later}]
+    backlog.mark_written(backlog.batch(10))
+    assert backlog.n_unwritten == 0
+    assert not backlog.has_running
+
+
 @pytest.mark.parametrize(("limits", "lost"), [({"max_rows": 1}, 1), ({"max_text": 5}, 0)], ids=["row", "text"])
 def test_what_a_backlog_drops_while_it_is_being_written_disturbs_no_other_row(limits, lost):
     backlog = Backlog(**limits)
