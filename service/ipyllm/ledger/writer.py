@@ -32,10 +32,6 @@ HEARTBEAT_S = 60.0
 _BATCH_WAIT_S = 0.02
 """Seconds to wait for more rows of a transaction."""
 
-_PAUSE_S = 0.1
-"""Seconds between two transactions of rows that nobody waits for: each costs as much as some twenty rows, and both
-parts of a short call's row are written at once."""
-
 _BATCH = 500
 """Most rows in one transaction; other kernels wait while it is written."""
 
@@ -180,19 +176,17 @@ class Writer:
     def _run(self) -> None:
         failures = 0
         next_heartbeat = time.monotonic() + HEARTBEAT_S
-        pause_until = 0.0
         while True:
             if failures:
                 self._write_now.wait(min(_RETRY_S[0] * 2 ** (failures - 1), _RETRY_S[1]))
             else:
                 self._wake.wait(HEARTBEAT_S)
-                self._write_now.wait(max(_BATCH_WAIT_S, pause_until - time.monotonic()))
+                self._write_now.wait(_BATCH_WAIT_S)
             self._wake.clear()
             self._write_now.clear()
             if time.monotonic() >= next_heartbeat:
                 next_heartbeat = time.monotonic() + HEARTBEAT_S
                 self.pending.touch_running()
-            pause_until = time.monotonic() + _PAUSE_S
             failures = 0 if self._write() else 1 if self._is_locked() else failures + 1
             if (self._stopping or self._closing_when_idle) and self._may_stop(failing=failures > 0):
                 break

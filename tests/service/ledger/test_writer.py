@@ -10,7 +10,7 @@ from statistics import median
 
 import pytest
 
-from ipyllm.ledger import Ledger, writer
+from ipyllm.ledger import Ledger
 from ipyllm.text.redact import remember_secret
 
 
@@ -38,19 +38,6 @@ def test_a_late_word_on_a_finished_call_leaves_the_rest_of_its_row(ledger, sql, 
     ledger.put({"call_id": row["call_id"], "cost_usd": 0.25})
     assert ledger.flush()
     assert sql("SELECT status, prompt, cost_usd FROM calls") == [("ok", "What is a ledger?", 0.25)]
-
-
-def test_rows_that_nobody_waits_for_are_written_after_a_pause(ledger, sql, call, monkeypatch):
-    monkeypatch.setattr(writer, "_PAUSE_S", 1000)
-    ledger.put(call(call_id="first"))
-    assert ledger.flush()
-    row = call(call_id="second")
-    ledger.put(row)
-    time.sleep(0.2)
-    assert sql("SELECT call_id FROM calls") == [("first",)]
-    ledger.put(row | {"status": "ok"})
-    assert ledger.flush()
-    assert sql("SELECT call_id, status FROM calls ORDER BY call_id") == [("first", "running"), ("second", "ok")]
 
 
 def test_put_costs_microseconds(ledger, call):
