@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
@@ -31,7 +31,6 @@ from ipyllm.text.text_file import decode_text, file_state, is_decoded, read_dote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
 
 __all__ = [
     "CERTIFICATE_VARIABLES",
@@ -268,9 +267,19 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 def config_file() -> Path:
-    """Return the path of the user's ``config.toml`` (or of the file that ``IPYLLM_CONFIG`` names)."""
-    named = os.environ.get("IPYLLM_CONFIG")
-    return Path(named).expanduser() if named else _default_config_file()
+    """Return the path of the user's ``config.toml`` (or of the file that ``IPYLLM_CONFIG`` names).
+
+    Raises SettingsError if its home folder is not known.
+    """
+    return _named_config_file(os.environ.get("IPYLLM_CONFIG"))
+
+
+def _named_config_file(named: str | None) -> Path:
+    """Return the path of a named file, or of the default one; raise SettingsError if there is no such user."""
+    try:
+        return Path(named).expanduser() if named else _default_config_file()
+    except RuntimeError:
+        raise SettingsError(f"IPYLLM_CONFIG is {named!r}, and the home folder in it is not known.") from None
 
 
 @cache
@@ -293,12 +302,26 @@ _CACHED_FOR_S = 0.05
 _environ: Mapping[Any, Any] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-class _Environment(NamedTuple):
-    """An environment: as a whole, hashes of the variables that the settings depend on, and the file that it names."""
+class _Environment:
+    """The environment as it is now, and hashes of the variables that the settings depend on.
 
-    whole: Mapping[Any, Any]
-    given: Mapping[Any, int]
-    config_file: str
+    Keys are among its values, and ``%xmode Verbose`` shows the variables of each frame: its ``repr`` shows none.
+    """
+
+    def __init__(self) -> None:
+        self._whole = dict(_environ)
+        names = ("IPYLLM_CONFIG", *_OWN_VARIABLES, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
+        stored = names if sys.platform == "win32" else [os.fsencode(name) for name in names]
+        self.given: Mapping[Any, int] = {name: hash(self._whole[name]) for name in stored if name in self._whole}
+        self.named_file = os.fsdecode(self._whole.get(stored[0], ""))
+        self.config_file = ""  # not found here: that may raise
+
+    def __repr__(self) -> str:
+        return "<environment>"
+
+    def is_current(self) -> bool:
+        """Return whether no variable has changed."""
+        return self._whole == _environ
 
 
 _environment: _Environment | None = None  # as it was last seen
@@ -328,17 +351,11 @@ def read_once(max_age_s: float = 0.0) -> Iterator[None]:
 def _fingerprint() -> object:
     """Return everything the settings depend on. Every call compares it, so it must be cheap."""
     global _environment
-    if _environment is None or _environment.whole != _environ:
-        _environment = _seen_environment()
+    if _environment is None or not _environment.is_current():
+        seen = _Environment()
+        seen.config_file = str(_named_config_file(seen.named_file))
+        _environment = seen
     return _environment.given, file_state(".env"), file_state(_environment.config_file)
-
-
-def _seen_environment() -> _Environment:
-    path = str(config_file())  # first, as it may raise: keys are among the values, and a traceback may show variables
-    whole = dict(_environ)
-    names = ("IPYLLM_CONFIG", *_OWN_VARIABLES, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
-    stored = names if sys.platform == "win32" else map(os.fsencode, names)
-    return _Environment(whole, {name: hash(whole[name]) for name in stored if name in whole}, path)
 
 
 def cached_settings(max_age_s: float = _CACHED_FOR_S) -> Settings:

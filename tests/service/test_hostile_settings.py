@@ -28,6 +28,19 @@ def toml(tmp_path, monkeypatch):
     return path
 
 
+def test_a_file_of_nobody_is_named_and_no_frame_shows_a_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-Zk3J9fQ2mX7vB1nL5tR8")
+    get_settings()
+    monkeypatch.setenv("IPYLLM_CONFIG", "~nosuchuser/x.toml")
+    with pytest.raises(SettingsError, match="and the home folder in it is not known") as caught:
+        get_settings()
+    frames = [entry.frame for entry in caught.traceback if str(entry.path).endswith("settings.py")][1:]
+    assert len(frames) >= 3
+    for frame in frames:  # what `%xmode Verbose` shows: the variables, and the globals of the code
+        shown = {**frame.f_locals, **{name: frame.f_globals.get(name) for name in frame.code.raw.co_names}}
+        assert "Zk3J9" not in repr(shown), (frame.code.name, shown)
+
+
 @pytest.mark.parametrize("reference", ["${OPENAI_API_KEY}", "${USER_KEY}"])
 def test_a_dotenv_file_cannot_put_the_users_key_into_an_address(dotenv, monkeypatch, reference):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-Zk3J9fQ2mX7vB1nL5tR8")
