@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger import Ledger
 
-__all__ = ["WITHOUT_TEXTS", "text_reader"]
+__all__ = ["TEXTS", "WITHOUT_TEXTS", "text_reader"]
 
-_TEXTS: Final = {"response": "prompt", "reasoning": None}
+TEXTS: Final = {"response": "prompt", "reasoning": None}
 """Columns of texts, each with the column of ``results.calls`` that it follows; None: the last one of the ledger."""
 
-WITHOUT_TEXTS: Final = frozenset(COLUMNS) - _TEXTS.keys()
+WITHOUT_TEXTS: Final = frozenset(COLUMNS) - TEXTS.keys()
 """All other columns of the ledger."""
 
 
@@ -32,10 +32,10 @@ def text_reader(ledger: Ledger) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 def _with_texts(ledger: Ledger, calls: pd.DataFrame) -> pd.DataFrame:
     """Return calls with the texts of their answers. Raises LLMError where the ledger cannot be read."""
-    query = Query(call_ids=tuple(calls["call_id"]) or ("",), only=frozenset(_TEXTS))
+    query = Query(call_ids=tuple(calls["call_id"]) or ("",), only=frozenset(TEXTS))
     texts = read_page(query, ledger).set_index("call_id")
     calls = calls.copy(deep=False)
-    for name, before in _TEXTS.items():
+    for name, before in TEXTS.items():
         names = list(calls.columns)
         place = names.index("exchanges") if before is None else names.index(before) + 1
         calls.insert(place, name, texts[name].reindex(calls["call_id"]).array)

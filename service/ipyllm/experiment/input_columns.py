@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     import pandas as pd
 
     from ipyllm.experiment.grid import Grid
@@ -32,13 +34,16 @@ class InputTable:
         """Return ``calls``, whose ``row`` counts from 0, with the input's columns after ``n_rows``.
 
         ``row`` becomes the input's index. An input's column whose name is taken, or begins as a computed one does, is
-        renamed to ``input_<name>``; one that has the prompts or their ids is left out.
+        renamed to ``input_<name>``; one that has the prompts or their ids is left out. Names of texts are taken also
+        where ``calls`` get their texts later.
         """
         import pandas as pd
 
+        from ipyllm.experiment.answer_texts import TEXTS
+
         rows = self._rows(list(calls["row"]))
         same = [name for name in _SAME if name in rows and rows[name].astype(str).tolist() == calls[name].tolist()]
-        rows = _renamed(rows.drop(columns=same), calls)
+        rows = _renamed(rows.drop(columns=same), {*calls.columns, *TEXTS})
         place = list(calls.columns).index("n_rows") + 1
         parts = [calls.iloc[:, :place].assign(row=rows.index), rows.set_axis(calls.index), calls.iloc[:, place:]]
         return type(calls)(pd.concat(parts, axis=1))
@@ -62,7 +67,7 @@ class InputTable:
         keys = pd.MultiIndex.from_tuples([trial[1:] for trial in trials], names=["row", "arm", "repeat"])
         answers = calls.set_index(list(keys.names))[names].reindex(keys).reset_index(["arm", "repeat"])
         answers["arm"] = in_order(answers["arm"], grid)
-        rows = _renamed(self._rows([trial[0] for trial in trials]), answers)
+        rows = _renamed(self._rows([trial[0] for trial in trials]), set(answers.columns))
         return pd.concat([rows, answers.set_axis(rows.index)], axis=1)
 
     def _rows(self, numbers: list[int]) -> pd.DataFrame:
@@ -83,8 +88,8 @@ def in_order(arms: Any, grid: Grid) -> pd.Categorical:
     return pd.Categorical(arms, categories=[arm.label for arm in grid.arms])
 
 
-def _renamed(rows: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
+def _renamed(rows: pd.DataFrame, taken: AbstractSet[str]) -> pd.DataFrame:
     rows = rows.loc[:, ~rows.columns.duplicated(keep="last")]
     return rows.rename(
-        columns={name: f"input_{name}" for name in rows.columns if name in taken.columns or name.startswith(_COMPUTED)}
+        columns={name: f"input_{name}" for name in rows.columns if name in taken or name.startswith(_COMPUTED)}
     )

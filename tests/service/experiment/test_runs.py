@@ -224,6 +224,20 @@ def test_a_saved_experiment_is_read_by_us_and_by_others_on_another_machine(model
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_a_table_whose_columns_are_named_as_texts_is_saved(model, tmp_path):
+    table = pd.DataFrame({"text": ["so", "la"], "response": ["do", "re"], "reasoning": ["mi", "fa"]})
+    results = Experiment(table, "{{ text }}", models=model("a"), name="kept", warmup=0).run(progress=False)
+    loaded = Experiment.load(results.save(tmp_path / "run.zip"))
+    for each in (results, loaded):
+        assert each.calls["input_response"].tolist() == ["do", "re"]
+        assert each.calls["input_reasoning"].tolist() == ["mi", "fa"]
+    with zipfile.ZipFile(tmp_path / "run.zip") as archive:
+        archive.extract("calls.parquet", tmp_path)
+    saved = pd.read_parquet(tmp_path / "calls.parquet")
+    assert list(saved.columns) == list(results.calls.columns)
+    assert saved["response"].tolist() == results.calls["response"].tolist()
+
+
 def test_votes_and_notes_are_handed_over_too(model, tmp_path):
     results = asked_about([model("a"), model("b")], "kept")
     matrix = results.matrix()
