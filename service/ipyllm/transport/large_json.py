@@ -30,8 +30,10 @@ _VALUES_PER_PAUSE: Final = 500
 _PIECE: Final = 1 << 18
 """Characters of a text, or bytes of UTF-8, that are decoded at once."""
 _CHARACTERS: Final = re.compile(
-    # Up to the end of a text, or before an escape that is incomplete. Two halves of a character are one escape.
-    r"""(?:[^"\\]+ | \\(?:[^u] | u(?![dD][89abAB]).{4} | u[dD][89abAB]..(?: \\u.{4} | (?=[^\\]|\\[^u]) )))*""",
+    # Up to the end of a text, or before an escape that is incomplete. Two halves of a character are one escape; a first
+    # half that no second one follows stands alone.
+    r"""(?:[^"\\]+ | \\(?:[^u] | u(?![dD][89abAB]).{4} | u[dD][89abAB]..(?:
+        \\u[dD][c-fC-F].. | (?=[^\\] | \\[^u] | \\u(?![dD][c-fC-F]).{4}) )))*""",
     re.DOTALL | re.VERBOSE,
 )
 _SCAN_TEXT: Final[Callable[[str, int, bool], tuple[str, int]]] = vars(decoder)["scanstring"]

@@ -26,7 +26,14 @@ def test_it_parses_what_the_module_json_parses(value):
         assert asyncio.run(parse_large(payload)) == json.loads(payload)
 
 
-LONG = ['a "word" \\ /\b\n', "größe 漢 😀", "\ud83d x \ude00 \ud83d", "\ud83d\ude00" * 3, "\ud83d\\n\ud83d\\"]
+LONG = [
+    'a "word" \\ /\b\n',
+    "größe 漢 😀",
+    "\ud83d x \ude00 \ud83d",
+    "\ud83d\ude00" * 3,
+    "\ud83d\\n\ud83d\\",
+    "\ud83d\ud83d\ude00",
+]
 
 
 @pytest.mark.parametrize("piece", [1, 7, 13, 64])
