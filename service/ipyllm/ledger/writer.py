@@ -134,9 +134,13 @@ class Writer:
         if not rows:
             return
         files = self.store.keep(rows)
-        for table, row in rows:
-            self.pending.mark_written(table, [row])
-        n_kept = sum(number for path, number in files if isinstance(path, Path))
+        n_kept = start = 0
+        for path, number in files:
+            if isinstance(path, Path):
+                for table, row in rows[start : start + number]:
+                    self.pending.mark_written(table, [row])
+                n_kept += number
+            start += number
         why = f" ({self._why_failed})" if self._why_failed else ""
         print(  # noqa: T201
             f"ipyllm: {count(len(rows), 'row')} could not be written to the ledger at {self.store}{why} and "
@@ -288,7 +292,7 @@ def _what_became(files: list[tuple[Path | OSError, int]], n_kept: int, n_lost: i
     errors = [error_text(error) for error, _ in files if isinstance(error, OSError)]
     lost = [f"lost, because no file can be written either ({errors[0]})"] if errors else []
     if kept and lost:
-        return f"{count(n_kept, 'row')} of them {_was(n_kept)} {kept[0]}; {n_lost} {_was(n_lost)} {lost[0]}"
+        return f"{n_kept} of them {_was(n_kept)} {kept[0]}; {n_lost} {_was(n_lost)} {lost[0]}"
     return f"{_was(n_kept + n_lost)} {(kept or lost)[0]}"
 
 

@@ -15,6 +15,7 @@ from ipyllm.ledger.columns import CALLS, COLUMNS, CONVERSATIONS, VOTES
 from ipyllm.ledger.packed import pack, unpack
 from ipyllm.ledger.query import ConversationQuery, VoteQuery
 from ipyllm.ledger.unwritten_rows import UnwrittenRows
+from ipyllm.ledger.writer import Writer
 
 _SCRIPT = """
     import sys
@@ -215,3 +216,17 @@ def test_rows_of_other_users_are_not_taken_in(path):
     with Ledger(path) as ledger:
         assert list(ledger.read()) == []
     assert kept.exists()
+
+
+def test_only_rows_that_were_kept_are_written(path, monkeypatch, capsys):
+    writer = Writer(str(path), store_text=True)
+    for key in "abc":
+        writer.pending.put({"call_id": key, "status": "ok"}, CALLS)
+    files = [(path, 1), (OSError(28, "No space left on device"), 1), (path, 1)]
+    monkeypatch.setattr(writer.store, "keep", lambda _: files)
+    writer.give_up()
+    assert [row["call_id"] for _, row in writer.pending.unwritten()] == ["b"]
+    said = capsys.readouterr().err
+    assert "3 rows could not be written" in said
+    assert " and 2 of them were kept in " in said
+    assert "; 1 was lost, because" in said
