@@ -12,6 +12,9 @@ import struct
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from sqlalchemy import exc as sa_exc
+
+from ipyllm.ledger.sqlite_file import is_busy
 from ipyllm.ledger.wait_limit import BUSY_S, begin_writing
 
 if TYPE_CHECKING:
@@ -41,7 +44,9 @@ def read_frames(log: Path) -> WalFrames:
             is_valid = _is_valid(header)
             page_size = int.from_bytes(header[8:12], "big") if is_valid else _PAGE
             salts, committed, n_frames = header[16:24], 0, 0
-            while len(frame := file.read(_FRAME)) == _FRAME:
+            size = os.fstat(file.fileno()).st_size
+            # The page of the last one may be cut, by a commit that failed.
+            while len(frame := file.read(_FRAME)) == _FRAME and file.tell() + page_size <= size:
                 n_frames += 1
                 if n_frames == 1 and not is_valid:
                     salts = frame[8:16]
@@ -69,22 +74,37 @@ def keep_if_ignored(connection: sa.Connection, log: Path, before: WalFrames) -> 
     """Copy a log of which SQLite ignores transactions, before they are overwritten, and return what to say of it.
 
     ``before`` is what was in it when the file was opened. Returns None if SQLite has read them all, or if another
-    process has begun the log anew since then.
+    process has begun the log anew since then, or where that cannot be told.
     """
-    if not before.n_committed or _n_frames_read(connection) >= before.n_committed:
+    if not before.n_committed or not 0 <= _n_frames_read(connection) < before.n_committed:
         return None
-    begin_writing(connection, BUSY_S)  # once another process has ended the transaction that it was writing
+    try:
+        begin_writing(connection, BUSY_S)  # once another process has ended the transaction that it was writing
+    except sa_exc.OperationalError as exc:
+        if not is_busy(exc):
+            raise
+        return None
     connection.rollback()
     if not 0 <= _n_frames_read(connection) < before.n_committed or read_frames(log) != before:
         return None
     kept = log.with_name(f"{log.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
     try:
-        target = os.open(kept, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with log.open("rb") as damaged, os.fdopen(target, "wb") as copy:
-            shutil.copyfileobj(damaged, copy)
+        _copy(log, kept)
     except OSError as exc:
-        return f"lacks its latest rows: its log is damaged, and cannot be kept ({exc.strerror})."
-    return f"lacks its latest rows: its log is damaged, and is kept as {kept.name}."
+        return f"may lack its latest rows: its log is damaged, and cannot be kept ({exc.strerror})."
+    return f"may lack its latest rows: its log is damaged, and is kept as {kept.name}."
+
+
+def _copy(log: Path, kept: Path) -> None:
+    """Copy a log whole, or leave no file."""
+    with log.open("rb") as damaged:
+        target = os.open(kept, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with os.fdopen(target, "wb") as copy:
+                shutil.copyfileobj(damaged, copy)
+        except BaseException:
+            kept.unlink(missing_ok=True)
+            raise
 
 
 def _n_frames_read(connection: sa.Connection) -> int:
