@@ -173,7 +173,7 @@ def answer_matrix(
 
     ``read_calls`` reads all of ``results.calls``, once somebody wants them.
     """
-    calls = calls[~calls["warmup"]].reset_index(drop=True)
+    calls = calls[~calls["warmup"]]
     directions = calls.attrs.get("directions", {})
     columns = tuple(
         ScoreColumn(each.name, directions.get(each.columns[0]), "cost_usd" in each.gives, each.scale)

@@ -48,7 +48,7 @@ def with_conditions(
     ``concurrency`` of the experiment, if one is known, and otherwise those of the latest call of the arm.
     """
     differ = calls["warmup"] & False
-    for label, rows in calls.groupby("arm", observed=True):
+    for label, rows in calls[["arm", "warmup", "started_at", *CONDITIONS]].groupby("arm", observed=True):
         measured = rows[~rows["warmup"]].sort_values("started_at", kind="stable")
         if measured.empty:
             continue

@@ -124,7 +124,7 @@ class LedgerProgress:
         rows = with_steps(self.rows[self._in_grid])
         is_warmup = self._is_warmup[rows.index]
         best = (
-            rows[~is_warmup]
+            rows.loc[~is_warmup, ["trial", "started_at"]]
             .assign(_answered=rows["status"] == "ok")
             .sort_values(["_answered", "started_at"], kind="stable")
             .drop_duplicates("trial", keep="last")

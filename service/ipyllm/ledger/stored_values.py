@@ -1,6 +1,6 @@
 """Values as SQLite stores them, read so that a damaged one costs no other.
 
-The usual reading lets SQLAlchemy convert them, and one value that it cannot convert ends it.
+A usual read converts column by column, and one value that it cannot convert ends it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.ledger.sqlite_file import cannot_be_decoded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import sqlalchemy as sa
 
@@ -65,13 +65,43 @@ def fetch_whole(
     connection: sa.Connection, statement: sa.Select[Any], kinds: Sequence[Kind]
 ) -> list[tuple[Any, ...]] | None:
     """Return the rows of a statement; None if a value of them, in columns of these kinds, is damaged."""
+    if connection.dialect.name != "sqlite":
+        return list(map(tuple, connection.execute(statement).all()))
     try:
-        rows = list(map(tuple, connection.execute(statement).all()))
+        stored = connection.execute(_unconverted(statement)).all()
+        columns = [
+            column if kind not in _READERS else [None if value is None else _READERS[kind](value) for value in column]
+            for kind, column in zip(kinds, zip(*stored, strict=True), strict=bool(stored))
+        ]
     except Exception as exc:
-        if connection.dialect.name != "sqlite" or not cannot_be_decoded(exc):
+        if not cannot_be_decoded(exc):
             raise
         return None
-    return rows if connection.dialect.name != "sqlite" or _have_kinds(rows, kinds) else None
+    are_whole = all(
+        _PYTHON_TYPES[kind].issuperset(map(type, column)) for kind, column in zip(kinds, columns, strict=bool(stored))
+    )
+    return list(zip(*columns, strict=True)) if are_whole else None
+
+
+def _unconverted(statement: sa.Select[Any]) -> sa.Executable:
+    """Return the statement for values as they are stored: SQLAlchemy's conversion of each takes twice their time."""
+    import sqlalchemy as sa
+
+    columns = [sa.type_coerce(each, sa.types.NullType()) for each in statement.selected_columns]
+    return statement.with_only_columns(*columns, maintain_column_froms=True)
+
+
+def _read_time(stored: str) -> datetime:
+    return datetime.fromisoformat(f"{stored}+00:00")
+
+
+def _read_bool(stored: int) -> bool:
+    if stored not in {0, 1}:
+        raise ValueError(f"{stored!r} is neither 0 nor 1")
+    return bool(stored)
+
+
+_READERS: Mapping[Kind, Callable[[Any], Any]] = {"json": read_json, "time": _read_time, "bool": _read_bool}
 
 
 def _fetch_each(
@@ -92,14 +122,6 @@ def _fetch_each(
         if not all(is_whole for _, is_whole in read):
             damaged.append(index)
     return rows, damaged
-
-
-def _have_kinds(rows: Sequence[Sequence[Any]], kinds: Iterable[Kind]) -> bool:
-    """Return whether all values, in columns of these kinds, are of their types: SQLite stores any type in a column."""
-    return all(
-        _PYTHON_TYPES[kind].issuperset(map(type, column))
-        for kind, column in zip(kinds, zip(*rows, strict=True), strict=False)
-    )
 
 
 def read_value(stored: bytes | float | None, kind: Kind) -> tuple[Any, bool]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from ipyllm.errors import bad_request
+from ipyllm.runtime.short_pauses import without_collections
 from ipyllm.validate import validate_int
 from ipyllm_widgets import modules
 from ipyllm_widgets.explorer.page import static_html
@@ -60,6 +61,7 @@ class ResultsExplorer(CommandWidget):
     table = traitlets.Bytes(read_only=True).tag(sync=True)
     judgements = traitlets.Dict(read_only=True).tag(sync=True)
 
+    @without_collections()
     def __init__(self, results: Results, *, most_rows: int = 20_000) -> None:
         self._most_rows = validate_int("most_rows", most_rows, 1)
         self._results = results
