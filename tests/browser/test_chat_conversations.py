@@ -11,6 +11,8 @@ from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
+ASKED = "How do I write bold text?"  # lists the conversation "default", which nobody named
+
 
 class Panel:
     """Page object of the panel."""
@@ -32,7 +34,7 @@ def opened(lab, fake):
     lab.notebook.rewrite(["from ipyllm import ChatWidget\nChatWidget(conversation='default')"])
     chat = Chat(lab.notebook.run(0))
     fake.default = answer("To **bold** it, write asterisks.")
-    chat.ask("How do I write bold text?")
+    chat.ask(ASKED)
     chat.button("Conversations").click()
     panel = Panel(chat)
     panel.items.first.wait_for()
@@ -43,9 +45,9 @@ def opened(lab, fake):
 def test_conversations_are_begun_found_renamed_deleted_and_brought_back(stage):
     lab, fake = stage
     chat, panel = opened(lab, fake)
-    panel.wait_for_names("default")
+    panel.wait_for_names(ASKED)
     chat.button("New conversation").click()
-    panel.wait_for_names("chat 2", "default")
+    panel.wait_for_names("chat 2", ASKED)
     chat.root.get_by_text("Ask something.").wait_for()
     fake.default = answer("By train.")
     chat.ask("How do I get to Köln?")
@@ -58,20 +60,20 @@ def test_conversations_are_begun_found_renamed_deleted_and_brought_back(stage):
     panel.root.get_by_label("New name of").fill("Köln")
     assert violations(lab.page, ".ipyllm-chat") == []
     panel.root.get_by_label("New name of").press("Enter")
-    panel.wait_for_names("Köln", "default")
+    panel.wait_for_names("Köln", ASKED)
     assert violations(lab.page, ".ipyllm-chat") == []
     screenshot(lab, "chat-conversations")
     panel.query.fill("asterisks")
-    panel.wait_for_names("default")
+    panel.wait_for_names(ASKED)
     panel.query.fill("nowhere")
     panel.root.get_by_text("No conversation contains “nowhere”.").wait_for()
     panel.query.fill("")
-    panel.wait_for_names("Köln", "default")
+    panel.wait_for_names("Köln", ASKED)
     panel.items.first.click()
     chat.log.get_by_text("By train.").wait_for()
     chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'and back?'")
     chat.button("Delete “Köln”").click()
-    panel.wait_for_names("chat 2", "default")
+    panel.wait_for_names("chat 2", ASKED)
     chat.root.get_by_text("“Köln” was deleted.").wait_for()
     assert violations(lab.page, ".ipyllm-chat") == []
     chat.button("Undo").click()
@@ -84,7 +86,7 @@ def test_the_keyboard_alone_is_enough(stage):
     chat, panel = opened(lab, fake)
     panel.query.fill("bold")
     lab.page.wait_for_timeout(400)
-    panel.wait_for_names("default")
+    panel.wait_for_names(ASKED)
     panel.query.press("ArrowDown")
     assert panel.items.first.evaluate("item => item === document.activeElement")
     lab.page.keyboard.press("ArrowUp")

@@ -81,8 +81,9 @@ def test_files_prompts_estimate_and_thumbs(stage):
         screenshot(lab, f"chat-composing-{name}")
         chat.root.locator(".ipyllm-composer").screenshot(path=f"build/screenshots/composer-{name}-{lab.theme}.png")
         chat.box.press("Escape")
-        while chat.root.locator(".ipyllm-draft button").count():
-            chat.root.locator(".ipyllm-draft button").first.click()
+        removers = chat.root.locator(".ipyllm-draft button[aria-label^='Remove']")
+        while removers.count():
+            removers.first.click()
     lab.page.emulate_media(forced_colors="none")
     lab.page.set_viewport_size({"width": 1280, "height": 900})
     assert found == []

@@ -179,12 +179,13 @@ def test_a_view_that_was_closed_leaves_nothing_running_and_can_be_shown_again(la
 @pytest.mark.thorough
 def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
     _, shown = open_dashboard(lab, fill="put(40, ['lab/a', 'lab/b'], failing=4)")
-    shown.root.evaluate("""root => {
+    shown.root.evaluate("""async root => {
         for (let n = 0; n < 100; n++) {
             const model = root.querySelector('[data-filter=model]');
             model.value = ['', 'lab/a', 'lab/b'][n % 3];
             model.dispatchEvent(new Event('change', {bubbles: true}));
             root.querySelectorAll('[data-call]')[n % 20].click();
+            await new Promise(resolve => setTimeout(resolve, 10));
         }
         const last = root.querySelector('[data-filter=model]');
         last.value = 'lab/b';

@@ -8,6 +8,8 @@ import pytest
 
 from ipyllm import LLMError, OpenAIService
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
+from ipyllm_widgets.attachments import files as files_module
+from ipyllm_widgets.chat import chat_widget as chat_module
 from tests.fakes import answer
 from tests.widgets.page import PNG
 
@@ -88,6 +90,32 @@ def test_a_question_that_is_taken_back_keeps_its_files(chat, models):
     assert back["files"] == [{"name": "image.png", "type": "image/png"}, {"name": "numbers.csv", "type": "text/plain"}]
     assert widget.comm.buffers[-1] == [PNG, b"1,2"]
     widget.comm.wait_until_idle()
+
+
+def test_a_pdf_file_that_is_taken_back_can_be_sent_again(chat, models, monkeypatch):
+    monkeypatch.setattr(files_module, "pdf_text", lambda *_: "[page 1]\nfi\x02ne \ud835 fit\x00")
+    models.reply(answer("Slow.", gap=0.3))
+    widget = chat()
+    widget.comm.click("send", text="one")
+    widget.comm.click("send", text="two", buffers=[b"%PDF-1.4"], files=["paper.pdf"])
+    (waiting,) = widget.comm.view_state().settings["queue"]
+    assert widget.comm.click("unqueue", question=waiting["id"])["error"] is None
+    (given,) = widget.comm.buffers[-1]
+    assert given.decode() == "[page 1]\nfine \ufffd fit"
+    assert widget.comm.click("send", text="two", buffers=[given], files=["paper.pdf"])["error"] is None
+    widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
+
+
+def test_a_question_that_cannot_be_given_back_waits_on(chat, models, monkeypatch):
+    models.reply(answer("Slow.", gap=0.3))
+    widget = chat()
+    widget.comm.click("send", text="one")
+    widget.comm.click("send", text="two")
+    (waiting,) = widget.comm.view_state().settings["queue"]
+    monkeypatch.setattr(chat_module, "files_to_page", lambda message: "\ud835".encode())
+    assert "UnicodeEncodeError" in widget.comm.click("unqueue", question=waiting["id"])["error"]
+    assert widget.comm.view_state().settings["queue"] == [waiting]
+    widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
 
 
 # ---- the estimate --------------------------------------------------------------------------------

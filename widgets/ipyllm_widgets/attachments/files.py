@@ -136,7 +136,8 @@ def _clean(name: str) -> str:
 
 def _part(name: str, data: bytes) -> dict[str, Any]:
     if data.startswith(b"%PDF-"):
-        text = pdf_text(data, name, _MAX_CHARS)
+        # As another text file has them: its text can be sent again.
+        text = _CONTROL.sub("", replace_surrogates(pdf_text(data, name, _MAX_CHARS)))
     else:
         try:
             text = decode_text(data)

@@ -168,12 +168,12 @@ class ChatCalls(Controller):
             self._branches.refresh_path()
             self._ask(message)
 
-    def unqueue(self, question: str) -> Message:
-        """Remove a question from the queue, and return it."""
+    def unqueue(self, question: str, give_back: Callable[[Message], None]) -> None:
+        """Remove a question from the queue when it was given back; it waits on if that fails."""
         with self._channel.lock:
-            message = self._branches.queue.remove(question)
+            give_back(self._branches.queue.find(question))
+            self._branches.queue.remove(question)
             self._publish()
-            return message
 
     def send_next(self) -> None:
         """Ask the first question of the queue, which waits because an answer failed or was stopped."""

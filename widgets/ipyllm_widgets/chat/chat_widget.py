@@ -300,9 +300,12 @@ class ChatWidget(LiveWidget):
         self.switch(conversation)
 
     def _do_unqueue(self, content: dict[str, Any], _buffers: Sequence[Any], *, question: str) -> None:
-        message = self._controller.unqueue(question)
-        files, buffers = files_to_page(message)
-        self.channel.send("text", nonce=content.get("nonce"), text=question_text(message), files=files, buffers=buffers)
+        def give_back(message: Message) -> None:
+            files, buffers = files_to_page(message)
+            text = question_text(message)
+            self.channel.send("text", nonce=content.get("nonce"), text=text, files=files, buffers=buffers)
+
+        self._controller.unqueue(question, give_back)
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
         text = self.export(cast("ExportFormat", format))  # raises for another format

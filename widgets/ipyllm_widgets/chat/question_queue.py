@@ -60,8 +60,8 @@ class QuestionQueue:
         self.held = False
         return self._waiting.pop(0).message
 
-    def remove(self, name: str) -> Message:
-        """Remove and return a question.
+    def find(self, name: str) -> Message:
+        """Return a question.
 
         Raises
         ------
@@ -70,9 +70,12 @@ class QuestionQueue:
         """
         for queued in self._waiting:
             if queued.id == name:
-                self._waiting.remove(queued)
                 return queued.message
         raise LLMError("That question waits no longer.", category="not_found")
+
+    def remove(self, name: str) -> None:
+        """Remove a question."""
+        self._waiting = [queued for queued in self._waiting if queued.id != name]
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return what the page shows."""

@@ -7,6 +7,7 @@ import { ChartTips } from "./chart_tips.js";
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
 const HERE_EVERY_MS = 15_000;
 const MAX_HOLD_MS = 2_000;
+const MAX_TURN_MS = 5_000; // after which the next click is sent, whether this one was answered or not
 const SEARCH_CALLS_AFTER_MS = 350; // without a key
 
 /** @param {{ model: any, el: HTMLElement }} context */
@@ -34,9 +35,22 @@ function render({ model, el }) {
     if (hint || isWaiting) showNotice(hint); // the end of waiting removes the hint, not an error
     isWaiting = Boolean(hint);
   }, (message) => showNotice(message));
-  const ask = async (/** @type {string} */ command, /** @type {Record<string, unknown>} */ fields) => {
-    const error = await commands.send(command, fields);
-    if (error) showNotice(error);
+  /** @type {Map<unknown, [string, Record<string, unknown>]>} clicks that wait for earlier ones, by what they set */
+  const clicks = new Map();
+  let clicked = Promise.resolve();
+  /** Send a command in its turn; of those that wait with the same key only the last counts. @param {string} command @param {Record<string, unknown>} fields @param {unknown} [key] */
+  const ask = (command, fields, key = fields) => {
+    clicks.delete(key);
+    clicks.set(key, [command, fields]);
+    clicked = clicked.then(sendClick);
+  };
+  const sendClick = async () => {
+    const [first] = clicks;
+    if (!first) return;
+    const [key, [command, fields]] = first;
+    clicks.delete(key);
+    const answered = commands.send(command, fields).then((error) => void (error && showNotice(error)));
+    await Promise.race([answered, new Promise((resolve) => setTimeout(resolve, MAX_TURN_MS))]);
   };
   let searchTimer = 0;
   const search = h("input", { type: "search", placeholder: "in prompts and answers", size: 24, input: () => {
@@ -94,14 +108,14 @@ function render({ model, el }) {
     const control = event.target;
     if (control === search) return;
     if (!(control instanceof HTMLInputElement || control instanceof HTMLSelectElement)) return;
-    ask("filter", { name: control.dataset.filter, value: control.value });
+    ask("filter", { name: control.dataset.filter, value: control.value }, `filter ${control.dataset.filter}`);
   }
 
   /** @param {Event} event */
   function onClick(event) {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button) return;
-    if (button.dataset.call) ask("call", { call_id: button.dataset.call });
+    if (button.dataset.call) ask("call", { call_id: button.dataset.call }, "call");
     else if (button.dataset.sort) {
       const order = button.closest("th")?.getAttribute("aria-sort");
       // Times, tokens and costs begin with the largest, names with A.
