@@ -22,6 +22,11 @@ def test_a_limit_that_is_no_number_lets_no_chat_begin():
         extension.initialize_settings()
 
 
+def test_a_server_that_runs_alone_has_its_routes_once_for_users_who_enabled_them_in_jupyter(server):
+    assert (server.home / "CONFIG" / "jupyter_server_config.json").exists()
+    assert server.log.read_text().count("extension was successfully loaded") == 1
+
+
 @pytest.mark.thorough
 def test_wrong_settings_are_told_to_the_log_and_not_to_users(server, model):
     config = server.home / "config.toml"
