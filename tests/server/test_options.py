@@ -1,6 +1,9 @@
-"""A wrong option is an error, and never a limit that does not hold."""
+"""What a server is told: a wrong option is an error, and never a limit that does not hold."""
 
+import asyncio
+import logging
 import time
+from types import SimpleNamespace
 
 import pytest
 from traitlets import TraitError
@@ -20,6 +23,23 @@ def test_a_limit_that_is_no_number_lets_no_chat_begin():
     extension.serverapp = Server()
     with pytest.raises(TraitError, match="calls_per_user"):
         extension.initialize_settings()
+
+
+def test_a_server_that_stopped_leaves_no_handler_in_the_log():
+    logger, kept = logging.getLogger("ipyllm"), logging.NullHandler()
+    logger.addHandler(kept)
+    before = list(logger.handlers)
+    own = logging.NullHandler()
+    extension = ChatServer()
+    extension.serverapp = SimpleNamespace(config=Config(), log=SimpleNamespace(handlers=[own, kept]))
+    extension.initialize_settings()
+    try:
+        assert logger.handlers == [*before, own]
+        asyncio.run(extension.stop_extension())
+        assert logger.handlers == before
+    finally:
+        logger.removeHandler(own)
+        logger.removeHandler(kept)
 
 
 def test_a_server_that_runs_alone_has_its_routes_once_for_users_who_enabled_them_in_jupyter(server):
