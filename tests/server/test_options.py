@@ -9,7 +9,10 @@ import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
+from ipyllm.registry.models import set_default_model
 from ipyllm_server.app import ChatServer
+from ipyllm_server.running_calls import RunningCalls
+from ipyllm_server.user_limits import Limits, UserLimits
 
 
 class Server:
@@ -40,6 +43,27 @@ def test_a_server_that_stopped_leaves_no_handler_in_the_log():
     finally:
         logger.removeHandler(own)
         logger.removeHandler(kept)
+
+
+def test_another_default_model_of_the_process_holds_for_the_next_call(shared_fake, monkeypatch, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{shared_fake.base_url}"\n')
+    monkeypatch.setenv("IPYLLM_CONFIG", str(config))
+
+    async def models():
+        calls, found = RunningCalls(UserLimits(Limits(100, 16, 32, None))), []
+        for default in (None, "lab/other", None):
+            set_default_model(default)
+            call = await calls.start("ana", None, "Hi")
+            found.append(call.model)
+            await call.response()
+            calls.remove(call)
+        return found
+
+    try:
+        assert asyncio.run(models()) == ["lab/tiny", "lab/other", "lab/tiny"]
+    finally:
+        set_default_model(None)
 
 
 def test_a_server_that_runs_alone_has_its_routes_once_for_users_who_enabled_them_in_jupyter(server):
