@@ -26,6 +26,8 @@ from ipyllm_server.warm_up import warm_up
 
 __all__ = ["ChatServer"]
 
+_logger = logging.getLogger("ipyllm")
+
 
 class ChatServer(ExtensionApp):
     """REST and streams over the service layer of ipyllm, behind Jupyter's login.
@@ -65,8 +67,9 @@ class ChatServer(ExtensionApp):
         # is no chat instead.
         assert self.serverapp is not None
         self.update_config(self.serverapp.config)
-        for handler in self.serverapp.log.handlers:  # what goes wrong is in the server's log
-            logging.getLogger("ipyllm").addHandler(handler)
+        self._log_handlers = [each for each in self.serverapp.log.handlers if each not in _logger.handlers]
+        for handler in self._log_handlers:  # what goes wrong is in the server's log
+            _logger.addHandler(handler)
         limits = UserLimits(
             Limits(self.requests_per_minute, self.calls_per_user, self.sockets_per_user, self.usd_per_user_and_day)
         )
@@ -79,8 +82,12 @@ class ChatServer(ExtensionApp):
             self.serverapp.io_loop.add_callback(asyncio.to_thread, warm_up, models[0] if models else None)
 
     async def stop_extension(self) -> None:
-        """Let calls end, or cancel them, before the server stops."""
-        await self.calls.drain(self.shutdown_grace_s)
+        """Let calls end, or cancel them, before the server stops; its log ends with it."""
+        try:
+            await self.calls.drain(self.shutdown_grace_s)
+        finally:
+            for handler in self._log_handlers:
+                _logger.removeHandler(handler)
 
     @staticmethod
     def routes() -> list[tuple[str, Any]]:

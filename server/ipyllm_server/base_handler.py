@@ -21,7 +21,7 @@ from ipyllm_server.shared_state import STATE
 if TYPE_CHECKING:
     from ipyllm_server.shared_state import SharedState
 
-__all__ = ["CODES", "ApiHandler", "UnknownRoute", "for_users"]
+__all__ = ["CODES", "ApiHandler", "NoLoginCookie", "UnknownRoute", "for_users"]
 
 CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Words for programs, by the status of an error."""
@@ -36,8 +36,15 @@ def for_users(method: Any) -> Any:
     return web.authenticated(authorized(method))
 
 
+class NoLoginCookie:
+    """What handlers for programs are, too: their requests leave no login behind."""
+
+    def set_secure_cookie(self, *args: Any, **kwargs: Any) -> None:
+        """Set no cookie: Jupyter's would log in for days whoever has the token, which programs send each time."""
+
+
 @web.stream_request_body
-class ApiHandler(ExtensionHandlerMixin, APIHandler):
+class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
     """A route below ``/ipyllm/``.
 
     The body is read only after the user is known, and never more than the server allows.
@@ -95,9 +102,6 @@ class ApiHandler(ExtensionHandlerMixin, APIHandler):
         self.set_status(status)
         self.set_header("Cache-Control", "no-store")
         self.finish(json.dumps(value))
-
-    def set_secure_cookie(self, *args: Any, **kwargs: Any) -> None:
-        """Set no cookie: Jupyter's would log in for days whoever has the token, which programs send each time."""
 
     def _log(self) -> None:
         """Leave requests that went well to the access log."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
-from ipyllm.registry.models import create_llm_service, resolve
+from ipyllm.registry.models import create_llm_service, default_model, resolve
 from ipyllm.request import Provenance
 from ipyllm.settings import get_settings, read_once
 from ipyllm_server.answer_reader import AnswerReader
@@ -98,7 +98,7 @@ class RunningCalls:
         self.models = tuple(models)
         self.is_closing = False
         self._running: set[RunningCall] = set()
-        self._services: dict[str | None, BaseLLMService] = {}
+        self._services: dict[tuple[str | None, str | None], BaseLLMService] = {}
         self._settings: Settings | None = None
 
     def __len__(self) -> int:
@@ -194,13 +194,14 @@ class RunningCalls:
                 running.call.cancel()
 
     def _service(self, model: str | None) -> BaseLLMService:
-        """Return the service for a model: the same one until the settings change."""
+        """Return the service for a model: the same one until the settings, or the default model, change."""
         settings = get_settings()
         if self._settings is not settings or len(self._services) >= _KNOWN_SERVICES:
             self._settings, self._services = settings, {}
-        service = self._services.get(model)
+        key = model, default_model()
+        service = self._services.get(key)
         if service is None:
-            service = self._services[model] = create_llm_service(self._allowed(model))
+            service = self._services[key] = create_llm_service(self._allowed(model))
         return service
 
     def _allowed(self, model: str | None) -> str | None:

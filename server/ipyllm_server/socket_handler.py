@@ -23,6 +23,7 @@ from ipyllm.settings import SettingsError
 from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
+from ipyllm_server.base_handler import NoLoginCookie
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
@@ -51,7 +52,7 @@ TAKEN_OVER: Final = 4409
 _logger = logging.getLogger("ipyllm.server")
 
 
-class ChatSocket(ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
+class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
     """One connection of a client."""
 
     auth_resource = "ipyllm"

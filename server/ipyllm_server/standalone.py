@@ -29,6 +29,8 @@ class StandaloneChatServer(ChatServer):
         "ip": "127.0.0.1",
         "terminals_enabled": False,
         "contents_manager_class": "ipyllm_server.no_files.NoFiles",
+        # Whoever uses the chat in JupyterLab may have enabled it in a file that is read here, too.
+        "jpserver_extensions": {"ipyllm_server": False},
     }
 
     @classmethod

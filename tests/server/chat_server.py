@@ -65,6 +65,9 @@ class ChatServerProcess:
             f'[endpoints.dead]\nbase_url = "http://127.0.0.1:{free_port()}/v1"\nmodel = "none"\n'
         )
         (home / "config.toml").write_text(config)
+        (home / "CONFIG").mkdir()
+        enabled = {"ServerApp": {"jpserver_extensions": {"ipyllm_server": True}}}  # as for JupyterLab
+        (home / "CONFIG" / "jupyter_server_config.json").write_text(json.dumps(enabled))
         folders = {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
         paths = [str(ROOT), *(str(ROOT / name) for name in ("service", "magics", "widgets", "server"))]
         env = os.environ | folders | {

@@ -1,12 +1,18 @@
-"""A wrong option is an error, and never a limit that does not hold."""
+"""What a server is told: a wrong option is an error, and never a limit that does not hold."""
 
+import asyncio
+import logging
 import time
+from types import SimpleNamespace
 
 import pytest
 from traitlets import TraitError
 from traitlets.config import Config
 
+from ipyllm.registry.models import set_default_model
 from ipyllm_server.app import ChatServer
+from ipyllm_server.running_calls import RunningCalls
+from ipyllm_server.user_limits import Limits, UserLimits
 
 
 class Server:
@@ -20,6 +26,49 @@ def test_a_limit_that_is_no_number_lets_no_chat_begin():
     extension.serverapp = Server()
     with pytest.raises(TraitError, match="calls_per_user"):
         extension.initialize_settings()
+
+
+def test_a_server_that_stopped_leaves_no_handler_in_the_log():
+    logger, kept = logging.getLogger("ipyllm"), logging.NullHandler()
+    logger.addHandler(kept)
+    before = list(logger.handlers)
+    own = logging.NullHandler()
+    extension = ChatServer()
+    extension.serverapp = SimpleNamespace(config=Config(), log=SimpleNamespace(handlers=[own, kept]))
+    extension.initialize_settings()
+    try:
+        assert logger.handlers == [*before, own]
+        asyncio.run(extension.stop_extension())
+        assert logger.handlers == before
+    finally:
+        logger.removeHandler(own)
+        logger.removeHandler(kept)
+
+
+def test_another_default_model_of_the_process_holds_for_the_next_call(shared_fake, monkeypatch, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{shared_fake.base_url}"\n')
+    monkeypatch.setenv("IPYLLM_CONFIG", str(config))
+
+    async def models():
+        calls, found = RunningCalls(UserLimits(Limits(100, 16, 32, None))), []
+        for default in (None, "lab/other", None):
+            set_default_model(default)
+            call = await calls.start("ana", None, "Hi")
+            found.append(call.model)
+            await call.response()
+            calls.remove(call)
+        return found
+
+    try:
+        assert asyncio.run(models()) == ["lab/tiny", "lab/other", "lab/tiny"]
+    finally:
+        set_default_model(None)
+
+
+def test_a_server_that_runs_alone_has_its_routes_once_for_users_who_enabled_them_in_jupyter(server):
+    assert (server.home / "CONFIG" / "jupyter_server_config.json").exists()
+    assert server.log.read_text().count("extension was successfully loaded") == 1
 
 
 @pytest.mark.thorough

@@ -194,6 +194,14 @@ def test_nobody_opens_a_socket_without_a_token(server, query):
         websocket.create_connection(f"{server.url.replace('http', 'ws')}/ipyllm/ws{query}", timeout=100)
 
 
+def test_a_program_that_opens_a_socket_with_its_token_gets_no_login_cookie(server):
+    url = f"{server.url.replace('http', 'ws')}/ipyllm/ws"
+    header = {"Authorization": f"token {TOKENS['ana']}"}
+    with closing(websocket.create_connection(url, timeout=100, header=header)) as socket:
+        assert socket.getstatus() == 101
+        assert "set-cookie" not in socket.getheaders()
+
+
 def test_a_page_of_another_origin_opens_no_socket_with_the_users_cookie(server):
     reply = server.get(f"/login?token={TOKENS['ana']}", user=None)
     cookie = "; ".join(value.split(";")[0] for value in reply.headers.get_all("Set-Cookie"))
