@@ -31,7 +31,7 @@ class _Read(NamedTuple):
 
 
 class SharedFacts:
-    """The newest facts of the current ledger. Of those that others contain, only the newest are kept."""
+    """The newest facts of the current ledger. Facts whose calls are all among newer ones are dropped."""
 
     def __init__(self) -> None:
         self._reading = renewed_in_child(threading.Lock())
