@@ -102,6 +102,16 @@ def test_bars_are_there_in_forced_colours(browser):
 
 
 @pytest.mark.thorough
+def test_a_list_that_is_not_whole_is_said_to_be_what_the_server_told(browser):
+    page = browser.new_page()
+    found = Distribution("Hi", "lab/m", (" all", " you"), (-0.2, -2.0), is_whole=False)
+    assert "2 of 2 tokens that the server told remain; " in show(page, SamplingExplorer(found)).inner_text()
+    whole = Distribution("Hi", "lab/m", (" all", " you"), (-0.2, -2.0), is_whole=True)
+    assert "2 of 2 tokens remain; " in show(page, SamplingExplorer(whole)).inner_text()
+    page.close()
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("n", [49_152, 150_000])
 def test_a_slider_repaints_within_a_frame_or_two_with_a_whole_vocabulary(browser, n):
     logprobs = tuple(-1.0 - math.log(rank + 1) for rank in range(n))

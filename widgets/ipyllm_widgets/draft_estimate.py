@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens
 from ipyllm.errors import LLMError
+from ipyllm.settings import SettingsError
 from ipyllm.text.format import count, money
 from ipyllm_widgets.render_thread import RenderThread
 
@@ -67,7 +68,7 @@ class NextCall(NamedTuple):
     system : str
         The system prompt, or "".
     before : sequence
-        The messages of each turn before, the oldest first.
+        The messages of each turn before, the oldest first; the same objects as long as the turns are the same.
     """
 
     service: BaseLLMService
@@ -109,18 +110,18 @@ class DraftEstimator:
     def _estimate(self) -> int:
         draft = self._draft
         try:
-            calls = [] if draft.is_empty else self._next_calls()
-            known = self._tokens
-            turns = {id(turn): turn for call in calls for turn in call.before}
-            self._tokens = {
-                name: known.get(name) or (turn, likely_message_tokens(turn)) for name, turn in turns.items()
-            }
-            before = [[self._tokens[id(turn)][1] for turn in call.before] for call in calls]
-            sentence = estimate_sentence(draft, calls, before) if calls else ""
-        except LLMError:  # there is no such model: the page says so where it is chosen
+            sentence = "" if draft.is_empty else self._sentence(draft, self._next_calls())
+        except (LLMError, SettingsError):  # no such model, a setting that is wrong: asking says so
             sentence = ""
         self._tell(draft.view, sentence)
         return len(sentence)
+
+    def _sentence(self, draft: Draft, calls: Sequence[NextCall]) -> str:
+        known = self._tokens
+        turns = {id(turn): turn for call in calls for turn in call.before}
+        self._tokens = {name: known.get(name) or (turn, likely_message_tokens(turn)) for name, turn in turns.items()}
+        before = [[self._tokens[id(turn)][1] for turn in call.before] for call in calls]
+        return estimate_sentence(draft, calls, before) if calls else ""
 
 
 def estimate_sentence(draft: Draft, calls: Sequence[NextCall], before: Sequence[Sequence[int]] = ((),)) -> str:
@@ -142,11 +143,11 @@ def estimate_sentence(draft: Draft, calls: Sequence[NextCall], before: Sequence[
     >>> estimate_sentence(Draft("Why is the sky blue?"), [NextCall(service, "", [])], [[200, 300]])
     '~510 tokens to send · ~$0.000051 and the answer'
     """
-    sent = []
+    sent, typed = [], draft.tokens()
     for call, turns in zip(calls, before, strict=True):
         window = call.service.context_window()
         system = likely_message_tokens([{"role": "system", "content": call.system}]) if call.system else 0
-        tokens = draft.tokens() + system
+        tokens = typed + system
         if window is not None and tokens > window:
             return f"~{tokens:,} tokens, more than the {window:,} that {call.service.full_name} can read"
         for turn in reversed(turns):

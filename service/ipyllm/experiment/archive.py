@@ -150,7 +150,7 @@ def _read(source: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """Return a file of the archive, inflated in pieces, because zipfile cuts to the size in its header what it has."""
+    """Return a file of the archive, inflated in pieces: read as a whole, it would be cut to the size in its header."""
     member = archive.getinfo(name)
     _check_size(name, member.file_size, limit)
     if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:  # zipfile inflates others as a whole

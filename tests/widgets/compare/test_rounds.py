@@ -42,6 +42,22 @@ def test_earlier_rounds_stay_above_with_their_votes(two, widget):
     assert len(votes()) == 1
 
 
+def test_the_messages_of_a_round_are_the_same_until_it_is_asked_again(two, widget):
+    pair = widget("good", "bad", multi_turn=True)
+    asked(pair, "First?")
+
+    def before():
+        return [turn for call in pair._controller._next_calls() for turn in call.before]
+
+    first, again = before(), before()
+    assert len(first) == 2
+    assert all(one is other for one, other in zip(first, again, strict=True)), "their tokens are counted once"
+    assert click(pair, "regenerate", mark="A", question=1) is None
+    eventually(lambda: not pair.running)
+    assert before()[0] is not first[0]
+    assert before()[1] is first[1]
+
+
 def test_a_vote_is_on_the_answers_of_its_question(two, widget):
     pair = widget("good", "bad")
     first = asked(pair, "First?")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from datetime import datetime, timedelta
 
 import pandas as pd
 
+from ipyllm import UsageDashboard
 from ipyllm_widgets.dashboard import ledger_reader
 from ipyllm_widgets.dashboard import shared_facts as shared_facts_module
 from ipyllm_widgets.dashboard.call_facts import CallFacts
@@ -66,7 +68,7 @@ def test_dashboards_that_wait_for_a_reading_share_one_that_began_after_they_aske
     assert len(reads) == 2
     assert found["first"] is reads[0]
     assert found["second"] is found["third"] is reads[1]
-    assert shared.newest(DAY) is reads[1], "the older one is not kept"
+    assert shared.newest(DAY)[0] is reads[1], "the older one is not kept"
 
 
 def test_a_reading_that_failed_is_not_kept():
@@ -80,8 +82,8 @@ def test_what_others_do_not_contain_is_kept_and_no_more():
     day, everything, tagged = facts(DAY), facts(), facts(ALL.replace("tag", "a=1"))
     for one in (day, everything, tagged):
         shared.read(one.filters, lambda one=one: (one, None))
-    assert shared.newest(DAY) is everything
-    assert shared.newest(tagged.filters) is tagged
+    assert shared.newest(DAY)[0] is everything
+    assert shared.newest(tagged.filters)[0] is tagged
     assert [one.facts for one in shared._kept] == [tagged, everything]
 
 
@@ -128,3 +130,22 @@ def test_a_click_does_not_wait_for_a_reading_that_is_under_way(dashboard, monkey
     may_end.set()
     reader.join(60)
     assert n_shown(shown) == 2, "what was read for another filter is dropped"
+
+
+def test_a_click_dates_what_was_read_before_and_has_what_is_old_read_anew(dashboard, monkeypatch):
+    monkeypatch.setattr(ledger_reader, "FEW", 2)
+    monkeypatch.setattr(UsageDashboard, "_start_thread", lambda self: None)
+    put(n=5)
+    shown = dashboard(every_s=1000)
+    shown.refresh()
+    shown._wake.clear()
+    shown._rest_s = 50.0  # as after a long reading
+    shown.choose(model="")
+    assert not shown._wake.is_set(), "what was read just now is not read again"
+    shared = shown._reader._shared
+    shared._kept = [one._replace(began=one.began - 60) for one in shared._kept]
+    put(n=1, first=5)
+    shown.choose(model="")
+    assert n_shown(shown) == 5
+    assert datetime.now().astimezone() - shown._read_at >= timedelta(seconds=60)
+    assert shown._wake.is_set(), "the thread reads what is new"

@@ -192,6 +192,18 @@ def test_calls_of_one_model_are_told_apart_by_a_column():
         LatencyExplorer(calls, label="efort")
 
 
+def test_numbers_are_labels_too_in_their_order_and_a_missing_one_is_none():
+    numbers = LatencyExplorer(CALLS.assign(top_k=[10, 0, 9]), label="top_k", order="model")
+    assert numbers.phases["top_k"].to_list() == ["0", "9", "10"]
+    assert [call["rank"] for call in payload(numbers)["calls"]] == [2, 0, 1]
+    missing = LatencyExplorer(CALLS.assign(cold=[None, False, float("nan")]), label="cold", order="model")
+    assert missing.phases["cold"].to_list() == ["False", "none", "none"]
+    nameless = LatencyExplorer(CALLS.assign(model=[None, "lab/a", ""]))
+    assert nameless.phases["model"].to_list() == ["unknown model", "lab/a", "unknown model"]
+    with pytest.raises(LLMError, match="label must be the name of a column, not "):
+        LatencyExplorer(CALLS, label=["model"])
+
+
 def test_responses_are_calls_too():
     response = ChatResponse(content="Hi", model="lab/m", timing=Timing(ttft_s=0.2, e2e_s=1.0, total_s=1.0))
     assert LatencyExplorer([response, response]).phases["answer"].to_list() == pytest.approx([0.8, 0.8])

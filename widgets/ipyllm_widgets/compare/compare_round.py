@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ipyllm.comparison.comparison import Comparison
     from ipyllm.messages import Message
     from ipyllm.rendering import Column
+    from ipyllm.response import ChatResponse
 
 __all__ = ["CompareRound"]
 
@@ -71,6 +72,7 @@ class CompareRound:
     def __post_init__(self) -> None:
         self.answers = [self._live_answer(index) for index in range(len(self.comparison.arms))]
         self._asked_again = 0
+        self._messages: dict[str, tuple[ChatResponse, Sequence[Message]]] = {}  # with the answer, by the model's name
 
     def _live_answer(self, index: int, suffix: str = "") -> LiveAnswer:
         name = f"{self.number}-{self.comparison.arms[index].mark}{suffix}"
@@ -96,12 +98,20 @@ class CompareRound:
         index = self.index_of(mark)
         return self.comparison.column(index, render=False).text or self.answers[index].source("text")
 
-    def messages_of(self, name: str) -> list[Message] | None:
-        """Return the question and the answer of the model with this name; None without an answer."""
+    def messages_of(self, name: str) -> Sequence[Message] | None:
+        """Return the question and the answer of the model with this name; None without an answer.
+
+        It is the same object as long as the answer is, so that its tokens are counted once.
+        """
         if name not in self.names:
             return None
         response = self.comparison.responses[self.names.index(name)]
-        return [as_sent(self.question), response.as_message()] if response is not None and response.content else None
+        if response is None or not response.content:
+            return None
+        kept = self._messages.get(name)
+        if kept is None or kept[0] is not response:
+            kept = self._messages[name] = response, (as_sent(self.question), response.as_message())
+        return kept[1]
 
     # ---- what is shown -------------------------------------------------------------------------------
 

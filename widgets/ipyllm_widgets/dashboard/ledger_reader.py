@@ -53,6 +53,8 @@ class Reading:
         If not 0, only so many of the newest of these were read.
     is_current : bool
         Whether these are all calls that there are now.
+    age_s : float
+        Seconds since the calls were read.
     """
 
     calls: pd.DataFrame
@@ -64,6 +66,7 @@ class Reading:
     n_read: int
     n_newest: int = 0
     is_current: bool = True
+    age_s: float = 0.0
 
 
 class LedgerReader:
@@ -86,9 +89,9 @@ class LedgerReader:
 
         ``n_newest`` says how many these are; the calls that were read before may have gone on since.
         """
-        facts = self._shared.newest(filters)
+        facts, age_s = self._shared.newest(filters) or (None, 0.0)
         if facts is not None and len(facts.table) > FEW:
-            return replace(self._reading(facts, filters, listing, None), is_current=False)
+            return replace(self._reading(facts, filters, listing, None), is_current=False, age_s=age_s)
         facts, read_error = self._read_facts(filters, FEW)
         newest = self._reading(facts, filters, listing, read_error)
         return replace(newest, n_newest=FEW, is_current=False) if newest.n_read == FEW else newest

@@ -31,15 +31,16 @@ class _Read(NamedTuple):
 
 
 class SharedFacts:
-    """The newest facts of the current ledger. Of those that others contain, only the newest are kept."""
+    """The newest facts of the current ledger. Facts whose calls are all among newer ones are dropped."""
 
     def __init__(self) -> None:
         self._reading = renewed_in_child(threading.Lock())
         self._kept: list[_Read] = []  # the newest first; replaced, never changed
 
-    def newest(self, filters: DashboardFilters) -> CallFacts | None:
-        """Return facts that were read before and have the calls that meet ``filters``; None if there are none."""
-        return self._since(filters, 0.0)
+    def newest(self, filters: DashboardFilters) -> tuple[CallFacts, float] | None:
+        """Return facts that have the calls that meet ``filters``, and how many seconds ago they were read, or None."""
+        found = self._since(filters, 0.0)
+        return None if found is None else (found.facts, time.monotonic() - found.began)
 
     def read(
         self, filters: DashboardFilters, read: Callable[[], tuple[CallFacts, str | None]]
@@ -57,7 +58,7 @@ class SharedFacts:
         with self._reading:
             found = self._since(filters, asked)
             if found is not None:
-                return found, None
+                return found.facts, None
             began, ledger = time.monotonic(), current_ledger()
             facts, error = read()
             if error is None:
@@ -65,11 +66,11 @@ class SharedFacts:
                 self._kept = [_Read(facts, ledger, began), *others][:_MOST_KEPT]
             return facts, error
 
-    def _since(self, filters: DashboardFilters, moment: float) -> CallFacts | None:
+    def _since(self, filters: DashboardFilters, moment: float) -> _Read | None:
         ledger = current_ledger()
-        for facts, read_from, began in self._kept:
-            if read_from is ledger and began >= moment and facts.have(filters):
-                return facts
+        for one in self._kept:
+            if one.ledger is ledger and one.began >= moment and one.facts.have(filters):
+                return one
         return None
 
 

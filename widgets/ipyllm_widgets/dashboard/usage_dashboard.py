@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["UsageDashboard"]
 
 _VIEW_TIMEOUT_S = 600.0  # for pages that closed without a message; a busy cell may delay messages for long
+_LEAST_REST_S = 1.0  # between readings that clicks ask for
 _STATIC_INTERVAL_S = 30.0  # between updates of the static output, which is part of the notebook file
 _NOTICE_S = 60.0  # for which a notice of the ledger is shown
 _CPU_FACTOR = 20  # rendering uses at most 1/20 of one CPU
@@ -113,6 +114,7 @@ class UsageDashboard(CommandWidget):
         self._newest = 0  # the newest reading of all calls that is shown
         self._notice_ends: dict[str, float] = {}
         self._read_at = datetime.now().astimezone()
+        self._rest_s = _LEAST_REST_S  # between two readings, however often somebody clicks
         self._must_read = False  # by the thread, whether somebody looks or not
         self._part = ""  # what part of the calls is shown, if the others are being read
         self._published: tuple[Figures, DashboardFilters] | None = None
@@ -134,7 +136,8 @@ class UsageDashboard(CommandWidget):
         if not self._show(self._reader.at_once):
             with self._views_lock:
                 self._must_read = True
-                if self._part:  # otherwise all calls are shown, as new as before: the next reading comes in its time
+                age = datetime.now().astimezone() - self._read_at
+                if self._part or age > timedelta(seconds=self._rest_s):
                     self._wake.set()
                 self._start_thread()
 
@@ -174,7 +177,7 @@ class UsageDashboard(CommandWidget):
             was_part = self._part
             if (figures, active) != self._shown or part != was_part:
                 self._shown = (figures, active)
-            self._read_at, self._part = read_at, part
+            self._read_at, self._part = read_at - timedelta(seconds=reading.age_s), part
             interval_s = 0.0 if self._closed or was_part else _STATIC_INTERVAL_S
             if self._shown != self._published and self._static_output.update(interval_s):
                 self._published = self._shown
@@ -306,6 +309,7 @@ class UsageDashboard(CommandWidget):
             began, cpu_s = time.monotonic(), time.thread_time()
             self.refresh()
             took_s, cpu_s = time.monotonic() - began, time.thread_time() - cpu_s
+            self._rest_s = max(_LEAST_REST_S, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s)
             self._wake.wait(max(self.every_s, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s))
             now = time.monotonic()
             with self._views_lock:

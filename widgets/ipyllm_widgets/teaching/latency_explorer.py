@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.dataframes.call_phases import PHASES, PhaseName, call_phases
@@ -97,8 +98,11 @@ class LatencyExplorer(TeachingWidget):
     ) -> None:
         if (most := validate_int("most", most, 1)) > _MOST:
             raise bad_request(f"most must be at most {_MOST}, not {most}.")
+        if label is not None and not isinstance(label, str):
+            raise bad_request(f"label must be the name of a column, not {str(label)[:40]!r}.")
         self._label = label or "model"
-        self._calls = [_Call(row) for row in _rows(calls, most, self._label)]
+        missing = "unknown model" if self._label == "model" else "none"
+        self._calls = [_Call(row, missing) for row in _rows(calls, most, self._label)]
         self._longest = max(call.total_s for call in self._calls)
         super().__init__({"order": order, "time": self._longest if time is None else time})
 
@@ -125,14 +129,15 @@ class LatencyExplorer(TeachingWidget):
     def _ordered(self) -> list[_Call]:
         order = self._settings["order"]
         if order == "model":
-            return sorted(self._calls, key=lambda call: call.label)
+            return sorted(self._calls, key=lambda call: call.place)
         if order == "first":
             return sorted(self._calls, key=lambda call: call.first_s)
         return sorted(self._calls, key=lambda call: call.total_s) if order == "total" else self._calls
 
     def _payload(self) -> dict[str, Any]:
+        places = sorted(call.place for call in self._calls)
         return {
-            "calls": [call.payload() for call in self._calls],
+            "calls": [call.payload() | {"rank": places.index(call.place)} for call in self._calls],
             "phases": {name: {"words": words, "tone": _TONES[name]} for name, words in PHASES.items()},
             "orders": _ORDERS | {"model": f"by {self._label}"},
             "label": self._label[:_NAME_CHARS],
@@ -171,9 +176,12 @@ class LatencyExplorer(TeachingWidget):
 class _Call:
     """A row, with what is shown of it."""
 
-    def __init__(self, row: Mapping[str, Any]) -> None:
+    def __init__(self, row: Mapping[str, Any], missing: str) -> None:
         self._row: Mapping[str, Any] = row
-        self.label = shorten(str(row.get("label") or "unknown model"), _NAME_CHARS)
+        value: Any = row.get("label")
+        self.label = shorten("" if is_missing(value) else str(value), _NAME_CHARS) or missing
+        is_number = isinstance(value, Real) and not is_missing(value)
+        self.place: tuple[int, Any, str] = (0, value, "") if is_number else (1, 0, self.label)  # to sort by labels
         self.phases: tuple[Phase, ...] = call_phases(row)
         self.total_s: float = sum(each.length_s for each in self.phases)
         ends = [each.start_s + each.length_s for each in self.phases if each.name == "wait"]

@@ -90,7 +90,7 @@ class SamplingView {
     }
     const share = percent(sum(this.recorded.subarray(0, kept.length), 0));
     const remain = kept.length === 1 ? "remains; the model gave it" : "remain; the model gave them";
-    this.summary.textContent = `${kept.length.toLocaleString("en")} of ${counted(this.data.texts.length, "token")} ${remain} ${share}.`;
+    this.summary.textContent = `${kept.length.toLocaleString("en")} of ${counted(this.data.texts.length, "token")}${this.data.isWhole ? "" : " that the server told"} ${remain} ${share}.`;
     clearTimeout(this.timer);
     this.timer = setTimeout(() => (this.live.textContent = this.summary.textContent), QUIET_MS);
     this.drawnHead.textContent = `Drawn, seed ${settings.seed}`;

@@ -2,13 +2,13 @@
 
 /**
  * @typedef {[string, number, number]} Phase name, start, length, in seconds
- * @typedef {{label: string, phases: Phase[], cells: string[], total: number, first: number, tokens: number | null, failed: string, prompt: string}} Call
+ * @typedef {{label: string, rank: number, phases: Phase[], cells: string[], total: number, first: number, tokens: number | null, failed: string, prompt: string}} Call
  */
 
 /** Return the calls in an order. @param {Call[]} calls @param {string} order */
 export function ordered(calls, order) {
   const sorted = [...calls];
-  if (order === "model") sorted.sort((a, b) => (a.label < b.label ? -1 : Number(a.label > b.label)));
+  if (order === "model") sorted.sort((a, b) => a.rank - b.rank);
   if (order === "first") sorted.sort((a, b) => a.first - b.first);
   if (order === "total") sorted.sort((a, b) => a.total - b.total);
   return sorted;
