@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { doing, ordered } from "../../ipyllm_widgets/static/teaching/timeline.js";
 import { counted, percent, seconds } from "../../ipyllm_widgets/static/teaching/words.js";
 
-const CALL = { label: "b", phases: [["queue", 0, 1], ["wait", 1, 0.5], ["thinking", 1.5, 0.5], ["answer", 2, 2]], cells: [], total: 4, first: 1.5, tokens: 80, failed: "", prompt: "" };
+const CALL = { label: "b", rank: 1, phases: [["queue", 0, 1], ["wait", 1, 0.5], ["thinking", 1.5, 0.5], ["answer", 2, 2]], cells: [], total: 4, first: 1.5, tokens: 80, failed: "", prompt: "" };
 
 test("a moment is told by what the call does then", () => {
   expect([0, 1.2, 1.7, 3, 4].map((time) => doing(CALL, time))).toEqual([
@@ -15,7 +15,7 @@ test("a moment is told by what the call does then", () => {
 });
 
 test("calls are ordered without moving those that are equal", () => {
-  const calls = [CALL, { ...CALL, label: "a", total: 9, first: 0.1 }, { ...CALL, label: "c", total: 4, first: 3 }];
+  const calls = [CALL, { ...CALL, label: "a", rank: 0, total: 9, first: 0.1 }, { ...CALL, label: "c", rank: 2, total: 4, first: 3 }];
   const names = (order) => ordered(calls, order).map(({ label }) => label).join("");
   expect(["asked", "model", "first", "total"].map(names)).toEqual(["bac", "abc", "abc", "bca"]);
 });
