@@ -92,7 +92,8 @@ def _unconverted(statement: sa.Select[Any]) -> sa.Executable:
 
 
 def _read_time(stored: str) -> datetime:
-    return datetime.fromisoformat(f"{stored}+00:00")
+    value = datetime.fromisoformat(stored)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _read_bool(stored: int) -> bool:

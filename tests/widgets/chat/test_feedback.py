@@ -27,10 +27,10 @@ def test_a_thumb_is_a_column_of_usage_until_it_is_withdrawn(chat, models):
 
 def test_another_widget_shows_what_was_said(chat, models):
     models.default = answer("Paris.")
-    widget = chat("talk")
+    widget = chat("capitals")
     widget.send("Capital of France?").wait()
     widget.rate("bad")
-    again = chat("talk")
+    again = chat("capitals")
     again.comm.wait_for(lambda shown: shown.turns and shown.turns[0]["feedback"] == "bad")
 
 
