@@ -271,11 +271,7 @@ def config_file() -> Path:
 
     Raises SettingsError if its home folder is not known.
     """
-    return _named_config_file(os.environ.get("IPYLLM_CONFIG"))
-
-
-def _named_config_file(named: str | None) -> Path:
-    """Return the path of a named file, or of the default one; raise SettingsError if there is no such user."""
+    named = os.environ.get("IPYLLM_CONFIG")
     try:
         return Path(named).expanduser() if named else _default_config_file()
     except RuntimeError:
@@ -291,40 +287,11 @@ CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", 
 """Variables of OpenSSL, then those of requests and curl. While the settings are the same object, so are these."""
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
-_OWN_VARIABLES = tuple(f"IPYLLM_{name.upper()}" for name in Settings.model_fields)
 _lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05
-
-
-# What `os.environ` keeps its variables in, because it decodes each that is looked at: bytes, but text on Windows.
-_environ: Mapping[Any, Any] = os.environ._data  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-class _Environment:
-    """The environment as it is now, and hashes of the variables that the settings depend on.
-
-    Keys are among its values, and ``%xmode Verbose`` shows the variables of each frame: its ``repr`` shows none.
-    """
-
-    def __init__(self) -> None:
-        self._whole = dict(_environ)
-        names = ("IPYLLM_CONFIG", *_OWN_VARIABLES, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
-        stored = names if sys.platform == "win32" else [os.fsencode(name) for name in names]
-        self.given: Mapping[Any, int] = {name: hash(self._whole[name]) for name in stored if name in self._whole}
-        self.named_file = os.fsdecode(self._whole.get(stored[0], ""))
-        self.config_file = ""  # not found here: that may raise
-
-    def __repr__(self) -> str:
-        return "<environment>"
-
-    def is_current(self) -> bool:
-        """Return whether no variable has changed."""
-        return self._whole == _environ
-
-
-_environment: _Environment | None = None  # as it was last seen
+_variables: frozenset[str | bytes] = frozenset()
 _thread = threading.local()
 
 
@@ -348,14 +315,24 @@ def read_once(max_age_s: float = 0.0) -> Iterator[None]:
         _thread.uses_cached_settings = before
 
 
+def _environ() -> Mapping[Any, str | bytes]:
+    """Return the environment. It is no variable, because a traceback may show what is in one: all keys."""
+    if sys.platform == "win32":  # which stores text
+        return os.environ
+    return os.environb  # the same variables, of which each is decoded when it is looked at
+
+
 def _fingerprint() -> object:
     """Return everything the settings depend on. Every call compares it, so it must be cheap."""
-    global _environment
-    if _environment is None or not _environment.is_current():
-        seen = _Environment()
-        seen.config_file = str(_named_config_file(seen.named_file))
-        _environment = seen
-    return _environment.given, file_state(".env"), file_state(_environment.config_file)
+    global _variables
+    if not _variables:
+        own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
+        names = ("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES)
+        _variables = frozenset(names if sys.platform == "win32" else map(os.fsencode, names))
+    # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
+    # Hashes, because keys are among the values, and a traceback may show the variables of frames.
+    given = {name: hash(_environ().get(name)) for name in _variables.intersection(_environ())}
+    return given, file_state(".env"), file_state(config_file())
 
 
 def cached_settings(max_age_s: float = _CACHED_FOR_S) -> Settings:
