@@ -269,7 +269,7 @@ class Page {
     this.running?.end(message);
     this.composer.setRunning(false);
     if (message.status === "cancelled" && !message.content) this.running?.showError("Stopped before the first word.");
-    this.announce(message.status === "ok" ? "The answer is complete." : "The answer has ended.");
+    this.announce({ ok: "The answer is complete.", cancelled: "The answer was stopped." }[message.status] ?? "The answer failed.");
     if (!this.conversations.some(({ name }) => name === this.conversation)) this.loadConversations();
   }
 
