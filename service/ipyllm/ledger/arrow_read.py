@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from io import BufferedReader
 from mmap import mmap
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.query import merge
+from ipyllm.ledger.stored_values import read_json, read_time
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ def merge_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -
 
 
 _DECODERS: Mapping[Kind, Callable[[Any], Any]] = {
-    "json": json.loads,
-    "time": lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC),
+    "json": read_json,
+    "time": read_time,
     "bool": bool,
 }
 
