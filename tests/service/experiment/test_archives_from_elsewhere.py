@@ -9,7 +9,7 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -183,6 +183,18 @@ def test_a_file_that_is_larger_than_its_header_says_is_inflated_no_further(saved
     assert ("compressed in another way" if method == zipfile.ZIP_BZIP2 else "Bad CRC-32") in refused
 
 
+@contextmanager
+def counted_memory():
+    """Yield the pool of all memory that pyarrow takes in the block."""
+    usual = pa.default_memory_pool()
+    counting = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(counting)
+    try:
+        yield counting
+    finally:
+        pa.set_memory_pool(usual)
+
+
 @pytest.mark.parametrize(
     ("kind", "by_arrow", "why"),
     [
@@ -198,14 +210,18 @@ def test_a_long_text_that_many_rows_share_is_counted_in_each(saved, kind, by_arr
     table = pa.table({"call_id": [str(row) for row in range(256)], "prompt": shared})
     pq.write_table(table, file, compression="zstd", store_schema=by_arrow)
     assert len(file.getvalue()) < 20_000
-    usual = pa.default_memory_pool()
-    counting = pa.proxy_memory_pool(usual)
-    pa.set_memory_pool(counting)
-    try:
+    with counted_memory() as counted:
         assert why in refusal(changed(saved, ledger=file.getvalue()))
-    finally:
-        pa.set_memory_pool(usual)
-    assert counting.max_memory() < 100 << 20
+    assert counted.max_memory() < 100 << 20
+
+
+def test_a_long_text_is_refused_before_it_is_read(saved, monkeypatch):
+    monkeypatch.setattr(archive, "_MAX_LEDGER", 1 << 20)
+    file = io.BytesIO()
+    pq.write_table(pa.table({"call_id": ["1"], "prompt": ["x" * (8 << 20)]}), file, compression="zstd")
+    with counted_memory() as counted:
+        assert "ledger.parquet has 8 MB" in refusal(changed(saved, ledger=file.getvalue()))
+    assert counted.max_memory() < 1 << 20
 
 
 def test_what_could_not_be_read_again_is_not_saved(saved, model, monkeypatch):
