@@ -143,11 +143,7 @@ def _read_message(pipe: BufferedReader) -> bytearray | mmap:
     head = pipe.read(8)
     size = int.from_bytes(head, "little")
     message = mmap(-1, size) if size >= _OWN_MEMORY_BYTES else bytearray(size)
-    with memoryview(message) as place:
-        n = 0
-        while n < size and (n_read := pipe.readinto(place[n:])):
-            n += n_read
-    if len(head) < 8 or n < size:  # noqa: PLR2004
+    if len(head) < 8 or pipe.readinto(message) < size:  # noqa: PLR2004
         raise EOFError
     return message
 
