@@ -96,6 +96,7 @@ def test_a_commit_that_failed_before_its_page_damages_no_log(path, tmp_path):
         assert header[4:8] != bytes(4), "the mark of a commit"
         file.truncate(last + 24 + 4096)
         file.seek(0, 2)
+        file.write(header[:4] + bytes(4) + header[8:] + bytes(4096))  # a page before, which no commit followed
         file.write(header + b"a part of the page")
     assert read_frames(log) == whole
     with Ledger(copy / path.name) as ledger:
