@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ipyllm.dataframes.filters import read_page
@@ -10,13 +9,11 @@ from ipyllm.ledger.columns import COLUMNS
 from ipyllm.ledger.query import Query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pandas as pd
 
     from ipyllm.ledger import Ledger
 
-__all__ = ["TEXTS", "WITHOUT_TEXTS", "text_reader"]
+__all__ = ["TEXTS", "WITHOUT_TEXTS", "with_texts"]
 
 TEXTS: Final = {"response": "prompt", "reasoning": None}
 """Columns of texts, each with the column of ``results.calls`` that it follows; None: the last one of the ledger."""
@@ -25,13 +22,11 @@ WITHOUT_TEXTS: Final = frozenset(COLUMNS) - TEXTS.keys()
 """All other columns of the ledger."""
 
 
-def text_reader(ledger: Ledger) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """Return a function that adds the texts of answers to some of the calls, where ``results.calls`` has them."""
-    return partial(_with_texts, ledger)
+def with_texts(calls: pd.DataFrame, *, ledger: Ledger) -> pd.DataFrame:
+    """Return some of the calls with the texts of their answers, where ``results.calls`` has them.
 
-
-def _with_texts(ledger: Ledger, calls: pd.DataFrame) -> pd.DataFrame:
-    """Return calls with the texts of their answers. Raises LLMError where the ledger cannot be read."""
+    Raises LLMError where the ledger cannot be read.
+    """
     query = Query(call_ids=tuple(calls["call_id"]) or ("",), only=frozenset(TEXTS))
     texts = read_page(query, ledger).set_index("call_id")
     calls = calls.copy(deep=False)

@@ -67,8 +67,8 @@ def write_archive(
     """Write an experiment to a ``.zip`` file, and return its path.
 
     The ``rows`` of the ledger are read and written page by page, and so are the texts of ``calls``, if ``read_texts``
-    adds them. Keys are masked in the ``document``, as the ledger
-    has masked them in the tables. Only the owner may read the file.
+    adds them. Keys are masked in the ``document``, as the ledger has masked them in the tables. Only the owner may read
+    the file.
 
     Raises
     ------

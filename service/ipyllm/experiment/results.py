@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -348,12 +349,14 @@ class Results:
 
     def _calls_for_file(self) -> tuple[pd.DataFrame, Callable[[pd.DataFrame], pd.DataFrame] | None]:
         """Return :attr:`calls`, if possible without the texts of answers, and what adds them to some of the rows."""
-        from ipyllm.experiment.answer_texts import WITHOUT_TEXTS, text_reader
+        from ipyllm.experiment.answer_texts import WITHOUT_TEXTS, with_texts
 
         if self._parsed or self._texts is not None:  # both need the texts
             return self.calls, None
         scored = self._scores.join_known(self._calls(WITHOUT_TEXTS))
-        return (self.calls, None) if scored is None else (self._with_input(scored), text_reader(self._ledger))
+        if scored is None:
+            return self.calls, None
+        return self._with_input(scored), partial(with_texts, ledger=self._ledger)
 
     def _with_input(self, scored: pd.DataFrame) -> pd.DataFrame:
         """Return scored calls as :attr:`calls` has them."""

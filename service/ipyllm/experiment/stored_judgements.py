@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.comparison.arms import canonical_json
 from ipyllm.ledger.columns import NOTES, VOTES
+from ipyllm.ledger.stored_values import read_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,20 +33,15 @@ def stored_judgements(votes: pd.DataFrame, on_experiment: Iterable[str], notes: 
 def restore_judgements(document: Mapping[str, Any], ledger: Ledger) -> None:
     """Put the votes and notes of a checked document into a ledger. Files of earlier versions have none."""
     for vote in document.get("votes") or ():
-        ledger.put({**vote, "cast_at": _time(vote["cast_at"])}, VOTES)
+        ledger.put({**vote, "cast_at": read_time(vote["cast_at"])}, VOTES)
     for note in document.get("notes") or ():
         ledger.put(
             {
                 **note,
                 "note_id": canonical_json([document["name"], note["prompt_id"]]),
-                "written_at": _time(note["written_at"]),
+                "written_at": read_time(note["written_at"]),
                 "experiment": document["name"],
                 "origin": "api",
             },
             NOTES,
         )
-
-
-def _time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from io import BufferedReader
 from mmap import mmap
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.query import merge
+from ipyllm.ledger.stored_values import read_json, read_time
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -143,11 +143,7 @@ def _read_message(pipe: BufferedReader) -> bytearray | mmap:
     head = pipe.read(8)
     size = int.from_bytes(head, "little")
     message = mmap(-1, size) if size >= _OWN_MEMORY_BYTES else bytearray(size)
-    with memoryview(message) as place:
-        n = 0
-        while n < size and (n_read := pipe.readinto(place[n:])):
-            n += n_read
-    if len(head) < 8 or n < size:  # noqa: PLR2004
+    if len(head) < 8 or pipe.readinto(message) < size:  # noqa: PLR2004
         raise EOFError
     return message
 
@@ -209,8 +205,8 @@ def merge_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -
 
 
 _DECODERS: Mapping[Kind, Callable[[Any], Any]] = {
-    "json": json.loads,
-    "time": lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC),
+    "json": read_json,
+    "time": read_time,
     "bool": bool,
 }
 

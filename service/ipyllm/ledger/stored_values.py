@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["fetch", "fetch_whole", "read_json", "read_value"]
+__all__ = ["as_utc", "fetch", "fetch_whole", "read_json", "read_time", "read_value"]
 
 _PYTHON_TYPES: Mapping[Kind, frozenset[type]] = {
     "text": frozenset({str, type(None)}),
@@ -42,6 +42,16 @@ def read_json(text: str) -> Any:
     except (ValueError, TypeError):  # spaces, bytes, or no JSON
         return json.loads(text)
     return value if end == len(text) else json.loads(text)
+
+
+def read_time(text: str) -> datetime:
+    """Return a time from its text; raise ValueError for another text."""
+    return as_utc(datetime.fromisoformat(text))
+
+
+def as_utc(moment: datetime) -> datetime:
+    """Return a stored time with its zone, always UTC. SQLite stores none."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def fetch(
@@ -91,18 +101,13 @@ def _unconverted(statement: sa.Select[Any]) -> sa.Executable:
     return statement.with_only_columns(*columns, maintain_column_froms=True)
 
 
-def _read_time(stored: str) -> datetime:
-    value = datetime.fromisoformat(stored)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
 def _read_bool(stored: int) -> bool:
     if stored not in {0, 1}:
         raise ValueError(f"{stored!r} is neither 0 nor 1")
     return bool(stored)
 
 
-_READERS: Mapping[Kind, Callable[[Any], Any]] = {"json": read_json, "time": _read_time, "bool": _read_bool}
+_READERS: Mapping[Kind, Callable[[Any], Any]] = {"json": read_json, "time": read_time, "bool": _read_bool}
 
 
 def _fetch_each(
@@ -159,7 +164,7 @@ def _read_text(stored: bytes, kind: Kind) -> tuple[Any, bool]:
     if kind == "text":
         return text, is_whole
     try:
-        value = json.loads(text) if kind == "json" else datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except (ValueError, RecursionError):
+        value = _READERS[kind](text)
+    except (ValueError, OverflowError, RecursionError):
         return None, False
     return (value, is_whole) if type(value) in _PYTHON_TYPES[kind] else (None, False)

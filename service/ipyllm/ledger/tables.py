@@ -6,7 +6,7 @@ the end. ``test_tables.py`` compares the tables with what the migrations build.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ipyllm.ledger.columns import PRIVATE, TABLES
 from ipyllm.ledger.file_origin import ForeignFileError
+from ipyllm.ledger.stored_values import as_utc
 
 if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
@@ -56,9 +57,7 @@ class _UTC(sa.types.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return None if value is None else as_utc(value)
 
 
 _TYPES: dict[Kind, Any] = {

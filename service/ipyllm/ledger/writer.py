@@ -134,17 +134,16 @@ class Writer:
         if not rows:
             return
         files = self.store.keep(rows)
-        n_kept = start = 0
+        start = 0
         for path, number in files:
             if isinstance(path, Path):
                 for table, row in rows[start : start + number]:
                     self.pending.mark_written(table, [row])
-                n_kept += number
             start += number
         why = f" ({self._why_failed})" if self._why_failed else ""
         print(  # noqa: T201
             f"ipyllm: {count(len(rows), 'row')} could not be written to the ledger at {self.store}{why} and "
-            f"{_what_became(files, n_kept, len(rows) - n_kept)}.",
+            f"{_what_became(files)}.",
             file=sys.stderr,
         )
 
@@ -284,9 +283,11 @@ class Writer:
         self._reset()
 
 
-def _what_became(files: list[tuple[Path | OSError, int]], n_kept: int, n_lost: int) -> str:
+def _what_became(files: list[tuple[Path | OSError, int]]) -> str:
     """Return what became of rows, as the end of a sentence: kept in files, lost, or some of each."""
     paths = [path for path, _ in files if isinstance(path, Path)]
+    n_kept = sum(number for path, number in files if isinstance(path, Path))
+    n_lost = sum(number for _, number in files) - n_kept
     more = f" and {count(len(paths) - 1, 'file')} like it" if len(paths) > 1 else ""
     kept = [f"kept in {paths[0]}{more}, and will be added when the ledger can be opened again"] if paths else []
     errors = [error_text(error) for error, _ in files if isinstance(error, OSError)]

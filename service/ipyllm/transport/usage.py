@@ -39,12 +39,9 @@ def usage_in_chunk(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
     >>> usage_in_chunk({"choices": [], "usage": None, "x_groq": {"usage": {"prompt_tokens": 3}}})
     {'prompt_tokens': 3}
     """
-    usage = chunk.get("usage")
-    if usage and isinstance(usage, dict):
-        return usage
     choices = chunk.get("choices")
     first_choice = choices[0] if isinstance(choices, list) and choices else None
-    for place in (chunk.get("x_groq"), first_choice):
+    for place in (chunk, chunk.get("x_groq"), first_choice):
         if isinstance(place, dict):
             usage = place.get("usage")
             if usage and isinstance(usage, dict):

@@ -9,7 +9,7 @@ import os
 import struct
 import tracemalloc
 import zipfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -183,16 +183,45 @@ def test_a_file_that_is_larger_than_its_header_says_is_inflated_no_further(saved
     assert ("compressed in another way" if method == zipfile.ZIP_BZIP2 else "Bad CRC-32") in refused
 
 
-def test_a_long_text_that_many_rows_share_is_counted_in_each(saved):
-    same = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), pa.array(["x" * (8 << 20)]))
-    for shared in (same, same.cast(pa.dictionary(pa.int32(), pa.binary()))):
-        file = io.BytesIO()
-        pq.write_table(
-            pa.table({"call_id": [str(row) for row in range(256)], "prompt": shared}), file, compression="zstd"
-        )
-        assert len(file.getvalue()) < 20_000
-        refused = refusal(changed(saved, ledger=file.getvalue()))
-        assert ("has 2,048 MB" in refused) or ("prompt in ledger.parquet has a value of another type" in refused)
+@contextmanager
+def counted_memory():
+    """Yield the pool of all memory that pyarrow takes in the block."""
+    usual = pa.default_memory_pool()
+    counting = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(counting)
+    try:
+        yield counting
+    finally:
+        pa.set_memory_pool(usual)
+
+
+@pytest.mark.parametrize(
+    ("kind", "by_arrow", "why"),
+    [
+        (pa.string(), True, "has 2,048 MB"),
+        (pa.string(), False, "has 2,048 MB"),
+        (pa.binary(), True, "prompt in ledger.parquet has a value of another type"),
+    ],
+    ids=["text", "text of another program", "bytes"],
+)
+def test_a_long_text_that_many_rows_share_is_counted_in_each(saved, kind, by_arrow, why):
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * 256, pa.int32()), pa.array(["x" * (8 << 20)]).cast(kind))
+    file = io.BytesIO()
+    table = pa.table({"call_id": [str(row) for row in range(256)], "prompt": shared})
+    pq.write_table(table, file, compression="zstd", store_schema=by_arrow)
+    assert len(file.getvalue()) < 20_000
+    with counted_memory() as counted:
+        assert why in refusal(changed(saved, ledger=file.getvalue()))
+    assert counted.max_memory() < 100 << 20
+
+
+def test_a_long_text_is_refused_before_it_is_read(saved, monkeypatch):
+    monkeypatch.setattr(archive, "_MAX_LEDGER", 1 << 20)
+    file = io.BytesIO()
+    pq.write_table(pa.table({"call_id": ["1"], "prompt": ["x" * (8 << 20)]}), file, compression="zstd")
+    with counted_memory() as counted:
+        assert "ledger.parquet has 8 MB" in refusal(changed(saved, ledger=file.getvalue()))
+    assert counted.max_memory() < 1 << 20
 
 
 def test_what_could_not_be_read_again_is_not_saved(saved, model, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 
 import pytest
 
@@ -55,9 +56,12 @@ def test_a_byte_that_is_not_utf8_hides_nothing(three, path, column):
         ("started_at", "CAST(x'323032e9' AS TEXT)"),
         ("started_at", "'no time'"),
         ("started_at", "7"),
+        ("started_at", "'0001-01-01 00:00:00+05:00'"),  # in UTC, before the first year
         ("params", """'{"temperature": '"""),
         ("tags", "CAST(x'7be97d' AS TEXT)"),
         ("tags", "3.5"),
+        ("tags", "replace(hex(zeroblob(50000)), '00', '[')"),
+        ("warmup", "2"),
         ("ttft_s", "'fast'"),
         ("ttft_s", "x'00'"),
         ("input_tokens", "'many'"),
@@ -73,6 +77,16 @@ def test_a_value_of_another_kind_is_missing_and_hides_nothing(three, path, colum
     assert rows[call_id(1)][column] in (None, "�")
     assert call_id(1) in three.take_warning()
     assert len(read_frame(Query(), three, lambda _: None)) == 3
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_time_of_another_zone_is_the_same_moment(three, path, is_damaged):
+    damage(path, "started_at", "'2026-05-04 03:02:01+02:00'")
+    if is_damaged:  # read value by value
+        damage(path, "input_tokens", "'many'")
+    (found,) = [each for each in read(three) if each["call_id"] == call_id(1)]
+    assert found["started_at"] == datetime(2026, 5, 4, 1, 2, 1, tzinfo=UTC)
+    assert (three.take_warning() is not None) == is_damaged
 
 
 def test_filters_and_limits_hold_where_json_is_damaged(three, path):

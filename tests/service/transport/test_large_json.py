@@ -53,7 +53,7 @@ def test_long_texts_are_the_same_in_pieces(piece, monkeypatch):
             asyncio.run(parse_large(wrong))
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[1,]", b'{"a" 1}', b"[1] 2", b"\xff", b'"\n"'])
+@pytest.mark.parametrize("payload", [b"", b"{", b"[1]\xc3", b"[1,]", b'{"a" 1}', b"[1] 2", b"\xff", b'"\n"'])
 def test_what_is_not_json_is_an_error(payload):
     with pytest.raises(ValueError):  # noqa: PT011 - the module's own words
         asyncio.run(parse_large(payload))
