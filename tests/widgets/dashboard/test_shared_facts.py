@@ -109,6 +109,8 @@ def test_nothing_is_kept_without_a_dashboard(monkeypatch):
 
 
 def test_a_click_does_not_wait_for_a_reading_that_is_under_way(dashboard, monkeypatch):
+    monkeypatch.setattr(ledger_reader, "FEW", 2)
+    monkeypatch.setattr(UsageDashboard, "_start_thread", lambda self: None)
     put(n=3)
     put(n=2, first=3, model="lab/b")
     shown = dashboard()
