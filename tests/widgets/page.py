@@ -9,11 +9,20 @@ import time
 
 from comm.base_comm import BaseComm
 
+from tests.fakes import answer
+
 PNG = bytes.fromhex("89504e470d0a1a0a") + b"pixels"
 
 
 def texts(messages):
     return [message["content"] for message in messages]
+
+
+def begin_answer(widget, models):
+    """Ask "one", whose answer has begun and ends with ``models.skip_pauses()``."""
+    models.reply(answer("Slow answer.", gap=60))
+    widget.comm.click("send", text="one")
+    widget.comm.wait_for(lambda shown: "Slow" in shown.html())
 
 
 class PageComm(BaseComm):

@@ -63,6 +63,7 @@ class Controller(ABC):
         self._channel = channel
         self._render_thread = RenderThread(self.render, on_error, self._renders_again_after_s)
         self._estimator = DraftEstimator(self._next_calls, self._tell_estimate, on_error)
+        self._draft = ""
         self._diff = StateDiff(channel)
         self._available: list[str] = []
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
@@ -120,11 +121,22 @@ class Controller(ABC):
         self._render_thread.wake()
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the complete state, with the number of the last message that it includes."""
+        """Return the complete state, with the number of the last message that it includes, and the draft."""
         with self._channel.lock:
             self._available = available_models()
             live_parts = {name: answer.as_json() for name, answer in self._live.items()}
-            return self._diff.snapshot(*self._state(), live_parts)
+            return self._diff.snapshot(*self._state(), live_parts) | {"draft": self._draft}
+
+    def draft(self, text: str, **counts: Any) -> None:
+        """Keep what is typed and not sent: a reloaded page shows it again.
+
+        The page, the ``view`` among ``counts``, is told what it would send and cost; the others are fields of
+        :class:`~ipyllm_widgets.draft_estimate.Draft`.
+        """
+        with self._channel.lock:
+            self._draft = text
+        if "view" in counts:
+            self._estimator.ask(text, counts.pop("view"), counts)
 
     def render(self) -> int:
         """Render and send the changes, and return the approximate number of bytes sent."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests import fakes
 from tests.fakes import answer, status
-from tests.widgets.page import PNG, texts
+from tests.widgets.page import PNG, begin_answer, texts
 
 
 def queued(shown):
@@ -22,14 +22,15 @@ def stream(widget, models, text="Long"):
 
 def test_questions_wait_in_order_and_are_asked_one_after_the_other(chat, models):
     widget = chat()
-    models.reply(answer("First answer, slowly.", gap=0.3))
+    begin_answer(widget, models)
     models.default = answer("Next.")
-    for text in ("one", "two", "three"):
+    for text in ("two", "three"):
         assert widget.comm.click("send", text=text)["error"] is None
     assert queued(widget.comm.view_state()) == ["two", "three"]
+    models.skip_pauses()
     widget.comm.wait_for(lambda shown: len(shown.turns) == 3 and shown.running is None)
     assert queued(widget.comm.view_state()) == []
-    assert texts(widget.messages) == ["one", "First answer, slowly.", "two", "Next.", "three", "Next."]
+    assert texts(widget.messages) == ["one", "Slow answer.", "two", "Next.", "three", "Next."]
     assert texts(models.requests[-1].json["messages"]) == texts(widget.messages)[:-1]
 
 
@@ -52,9 +53,11 @@ def test_after_a_stop_they_wait_for_the_user(chat, models):
 
 def test_one_that_fails_holds_the_others(chat, models):
     widget = chat()
-    models.reply(answer("First.", gap=0.3), status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}}))
-    for text in ("one", "two", "three"):
+    begin_answer(widget, models)
+    models.reply(status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}}))
+    for text in ("two", "three"):
         widget.comm.click("send", text=text)
+    models.skip_pauses()
     shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
     assert shown.turns[1]["error"]
     assert widget.comm.wait_for(lambda shown: shown.settings["queue"][0]["held"])

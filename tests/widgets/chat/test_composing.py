@@ -10,8 +10,7 @@ from ipyllm import LLMError, OpenAIService
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm_widgets.attachments import files as files_module
 from ipyllm_widgets.chat import chat_widget as chat_module
-from tests.fakes import answer
-from tests.widgets.page import PNG
+from tests.widgets.page import PNG, begin_answer
 
 KEY = "sk-given-0123456789abcdefghij"
 
@@ -58,12 +57,12 @@ def test_files_that_do_not_fit_the_model_are_refused_before_anything_is_asked(ch
 
 
 def test_files_of_questions_that_wait_are_counted(chat, models):
-    models.reply(answer("Slow.", gap=0.3))
     widget = chat()
-    widget.comm.click("send", text="one")
+    begin_answer(widget, models)
     widget.comm.click("send", text="two", buffers=[b"x"], files=["x.txt"])
     (waiting,) = widget.comm.view_state().settings["queue"]
     assert (waiting["text"], waiting["files"]) == ("two", 1)
+    models.skip_pauses()
     widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
 
 
@@ -78,9 +77,8 @@ def test_the_text_of_a_file_can_be_read_again(chat, models):
 
 
 def test_a_question_that_is_taken_back_keeps_its_files(chat, models):
-    models.reply(answer("Slow.", gap=0.3))
     widget = chat()
-    widget.comm.click("send", text="one")
+    begin_answer(widget, models)
     sent = {"buffers": [b"1,2\n", PNG], "files": ["numbers.csv", ""]}
     widget.comm.click("send", text="two", **sent)
     (waiting,) = widget.comm.view_state().settings["queue"]
@@ -89,32 +87,33 @@ def test_a_question_that_is_taken_back_keeps_its_files(chat, models):
     assert back["text"] == "two"
     assert back["files"] == [{"name": "image.png", "type": "image/png"}, {"name": "numbers.csv", "type": "text/plain"}]
     assert widget.comm.buffers[-1] == [PNG, b"1,2"]
+    models.skip_pauses()
     widget.comm.wait_until_idle()
 
 
 def test_a_pdf_file_that_is_taken_back_can_be_sent_again(chat, models, monkeypatch):
     monkeypatch.setattr(files_module, "pdf_text", lambda *_: "[page 1]\nfi\x02ne \ud835 fit\x00")
-    models.reply(answer("Slow.", gap=0.3))
     widget = chat()
-    widget.comm.click("send", text="one")
+    begin_answer(widget, models)
     widget.comm.click("send", text="two", buffers=[b"%PDF-1.4"], files=["paper.pdf"])
     (waiting,) = widget.comm.view_state().settings["queue"]
     assert widget.comm.click("unqueue", question=waiting["id"])["error"] is None
     (given,) = widget.comm.buffers[-1]
     assert given.decode() == "[page 1]\nfine \ufffd fit"
     assert widget.comm.click("send", text="two", buffers=[given], files=["paper.pdf"])["error"] is None
+    models.skip_pauses()
     widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
 
 
 def test_a_question_that_cannot_be_given_back_waits_on(chat, models, monkeypatch):
-    models.reply(answer("Slow.", gap=0.3))
     widget = chat()
-    widget.comm.click("send", text="one")
+    begin_answer(widget, models)
     widget.comm.click("send", text="two")
     (waiting,) = widget.comm.view_state().settings["queue"]
     monkeypatch.setattr(chat_module, "files_to_page", lambda message: "\ud835".encode())
     assert "UnicodeEncodeError" in widget.comm.click("unqueue", question=waiting["id"])["error"]
     assert widget.comm.view_state().settings["queue"] == [waiting]
+    models.skip_pauses()
     widget.comm.wait_for(lambda shown: len(shown.turns) == 2 and shown.running is None)
 
 

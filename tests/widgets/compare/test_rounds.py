@@ -222,6 +222,7 @@ def test_the_text_of_a_file_can_be_read_again(two, widget):
 
 def test_a_draft_that_was_sent_is_kept_no_more(two, widget):
     pair = widget("good", "bad")
-    click(pair, "draft", text="Which city?", view="here")
+    assert click(pair, "draft", text="/cities") is None
+    assert pair._controller.snapshot()["draft"] == "/cities", "also without an estimate"
     assert click(pair, "ask", prompt="Which capital?") is None
     assert pair._controller.snapshot()["draft"] == ""

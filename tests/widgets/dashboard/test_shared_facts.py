@@ -109,6 +109,8 @@ def test_nothing_is_kept_without_a_dashboard(monkeypatch):
 
 
 def test_a_click_does_not_wait_for_a_reading_that_is_under_way(dashboard, monkeypatch):
+    monkeypatch.setattr(ledger_reader, "FEW", 2)
+    monkeypatch.setattr(UsageDashboard, "_start_thread", lambda self: None)
     put(n=3)
     put(n=2, first=3, model="lab/b")
     shown = dashboard()
@@ -130,6 +132,23 @@ def test_a_click_does_not_wait_for_a_reading_that_is_under_way(dashboard, monkey
     may_end.set()
     reader.join(60)
     assert n_shown(shown) == 2, "what was read for another filter is dropped"
+
+
+def test_a_reading_that_ends_after_a_newer_one_is_dropped(dashboard, monkeypatch):
+    put(n=3)
+    shown = dashboard()
+    whole = shown._reader.calls
+
+    def overtaken(filters, listing):
+        reading = whole(filters, listing)
+        monkeypatch.setattr(shown._reader, "calls", whole)
+        put(n=1, first=3)
+        shown.refresh()
+        return reading
+
+    monkeypatch.setattr(shown._reader, "calls", overtaken)
+    shown.refresh()
+    assert n_shown(shown) == 4
 
 
 def test_a_click_dates_what_was_read_before_and_has_what_is_old_read_anew(dashboard, monkeypatch):

@@ -220,6 +220,7 @@ def test_responses_are_calls_too():
         (CALLS.head(0), {}, "There are no calls with a time yet"),
         (["Hi"], {}, "or responses, not str"),
         ([], {"label": "effort"}, "label is a column of a table"),
+        (CALLS.assign(answer="yes"), {"label": "answer"}, "'answer' is the name of a column of phases"),
     ],
 )
 def test_what_is_no_call_is_refused(calls, given, said):

@@ -52,17 +52,10 @@ class ChatController(ChatCalls):
     # ---- commands ---------------------------------------------------------------------
 
     def draft(self, text: str, **counts: Any) -> None:
-        """Keep what is typed and not sent: a reloaded page and a restarted kernel show it again.
-
-        The page, the ``view`` among ``counts``, is told what it would send and cost; the others are fields of
-        :class:`~ipyllm_widgets.draft_estimate.Draft`.
-        """
-        with self._channel.lock:
-            is_new, self._draft = text != self._draft, text
-        if is_new:
+        """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
+        if text != self._draft:
             saved.save_draft(self.name, text)
-        if "view" in counts:
-            self._estimator.ask(text, counts.pop("view"), counts)
+        super().draft(text, **counts)
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""
@@ -206,11 +199,6 @@ class ChatController(ChatCalls):
             self._end()
 
     # ---- output -----------------------------------------------------------------------------------
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the complete state, with the draft, which a view takes when it opens."""
-        with self._channel.lock:
-            return super().snapshot() | {"draft": self._draft}
 
     def static_content(self) -> StaticContent:
         """Return the conversation for readers without a kernel."""

@@ -54,7 +54,6 @@ class CompareController(Controller):
         self.rounds: list[CompareRound] = []
         self._count = 0
         self._ranking = ""
-        self._draft = ""
 
     @property
     def comparison(self) -> Comparison | None:
@@ -127,18 +126,6 @@ class CompareController(Controller):
             notes=[histories[place][1] for place in places],
             note=retirement,
         )
-
-    def draft(self, text: str, view: str, **amounts: int) -> None:
-        """Keep what is typed, for a page that is reloaded, and tell the page about what it would send and cost.
-
-        ``amounts`` are fields of a :class:`~ipyllm_widgets.draft_estimate.Draft`.
-        """
-        self._draft = text
-        self._estimator.ask(text, view, amounts)
-
-    def forget_draft(self) -> None:
-        """Keep no draft: it was sent."""
-        self._draft = ""
 
     def _next_calls(self) -> list[NextCall]:
         settings = self.settings
@@ -298,10 +285,6 @@ class CompareController(Controller):
         return export_comparison(rounds, form)
 
     # ---- output ---------------------------------------------------------------------------------------
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return the complete state, with the draft, which a view takes when it opens."""
-        return super().snapshot() | {"draft": self._draft}
 
     def static_content(self) -> StaticContent:
         """Return all rounds for readers without a kernel."""

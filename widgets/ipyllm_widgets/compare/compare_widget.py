@@ -72,7 +72,7 @@ class CompareWidget(LiveWidget):
         "vote": {"which": str, "question": int},
         "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool, "multi_turn?": bool},
         "text": {"mark?": str, "question?": int, "file?": int},
-        "draft": {"text": str, "file_bytes?": int, "images?": int, "uncounted?": int, "view": str},
+        "draft": {"text": str, "file_bytes?": int, "images?": int, "uncounted?": int, "view?": str},
         "prompts": {},
         "prompt": {"name": str},
         "export": {"format": str},
@@ -233,4 +233,4 @@ class CompareWidget(LiveWidget):
         self, _content: dict[str, Any], buffers: Sequence[Any], *, prompt: str, files: list[Any] | None = None
     ) -> None:
         self._controller.ask(prompt, *received_files(buffers, files))
-        self._controller.forget_draft()
+        self._controller.draft("")

@@ -81,8 +81,9 @@ export class LiveView {
 
   /** Tell the kernel what is typed. @param {string} text @param {import("./composer.js").DraftCounts} counts */
   tellDraft(text, counts) {
-    if (this.composer?.isEmpty) this.estimate.textContent = "";
-    this.commands.tell("draft", { text, ...counts, view: this.commands.view });
+    const isPrompt = this.composer?.prompts.open; // a name that is looked for, not what will be sent
+    if (isPrompt || this.composer?.isEmpty) this.estimate.textContent = "";
+    this.commands.tell("draft", isPrompt ? { text } : { text, ...counts, view: this.commands.view });
   }
 
   /** @param {{view: string, text: string}} message about what a page's draft would send and cost */

@@ -100,6 +100,8 @@ class LatencyExplorer(TeachingWidget):
             raise bad_request(f"most must be at most {_MOST}, not {most}.")
         if label is not None and not isinstance(label, str):
             raise bad_request(f"label must be the name of a column, not {str(label)[:40]!r}.")
+        if label in (*get_args(PhaseName), "total"):
+            raise bad_request(f"{label!r} is the name of a column of phases: give the column of labels another.")
         self._label = label or "model"
         missing = "unknown model" if self._label == "model" else "none"
         self._calls = [_Call(row, missing) for row in _rows(calls, most, self._label)]

@@ -49,11 +49,7 @@ class ChatView extends LiveView {
       stop: () => this.ask("stop"),
       editLast: () => this.editLast(),
       queues: true,
-      draft: (text, counts) => {
-        if (!this.composer.prompts.open) return this.tellDraft(text, counts);
-        this.estimate.textContent = ""; // a name that is looked for, not what will be sent
-        this.commands.tell("draft", { text });
-      },
+      draft: (text, counts) => this.tellDraft(text, counts),
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
       showError: (message) => this.showError(message),

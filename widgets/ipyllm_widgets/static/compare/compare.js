@@ -26,10 +26,7 @@ class CompareView extends LiveView {
       send: (text, files) => this.send(text, files),
       stop: () => this.stop(),
       editLast: () => this.lastRound()?.withPrompt((text) => this.composer.restore(text, [])),
-      draft: (text, counts) => {
-        if (this.composer.prompts.open) this.estimate.textContent = "";
-        else this.tellDraft(text, counts);
-      },
+      draft: (text, counts) => this.tellDraft(text, counts),
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
       showError: (message) => this.showError(message),
