@@ -151,6 +151,7 @@ def own_settings(monkeypatch, tmp_path_factory):
     home = tmp_path_factory.mktemp("ipyllm")
     isolate(monkeypatch, home)
     monkeypatch.chdir(home)
+    from ipyllm import settings
     from ipyllm.conversations import hidden_tokens
     from ipyllm.ledger import set_ledger
     from ipyllm.pipeline import billed_tiers
@@ -158,6 +159,7 @@ def own_settings(monkeypatch, tmp_path_factory):
     from ipyllm.services import listed_models
     from ipyllm.services.profiles import learned, retirement
 
+    monkeypatch.setattr(settings, "_checked_s", float("-inf"))  # those of the test before are not fresh enough
     monkeypatch.setattr(hidden_tokens, "_hidden_tokens", hidden_tokens.HiddenTokens())
     monkeypatch.setattr(billed_tiers, "_billed", {})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-from contextlib import suppress
 
 from ipyllm.errors import LLMError
 from ipyllm.ledger.current import ledger_for_calls
@@ -41,7 +40,8 @@ def warm_up(model: str | None) -> None:
         service.request("Hello")
         ledger_for_calls().read(ConversationQuery(places=("server",), limit=1))
         available_models()  # asks the servers
-        with suppress(NotImplementedError):  # a route, or a model that is not loaded, has no address yet
+        service.check()
+        if service.public_address() is not None:  # a route, or a model that is not loaded, has none yet
             thread.submit(thread.transport.connection(service.address())).result()
     except (LLMError, OSError, ValueError) as exc:
         log_failure(_logger, "the server could not be warmed up", exc)

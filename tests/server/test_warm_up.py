@@ -24,3 +24,24 @@ def test_after_the_warm_up_the_first_call_imports_nothing(model, tmp_path):
     env = os.environ | {"IPYLLM_CONFIG": str(config), "IPYLLM_LEDGER": str(tmp_path / "ledger.sqlite")}
     done = subprocess.run([sys.executable, "-c", _FIRST_CALL], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+_WARM_UP = """
+import logging, sys
+from ipyllm_server.warm_up import warm_up
+logging.basicConfig()
+for model in sys.argv[1:]:
+    warm_up(model)
+"""
+
+
+@pytest.mark.thorough
+def test_of_models_without_an_address_only_those_that_nobody_can_ask_are_told(model, tmp_path):
+    config = tmp_path / "config.toml"
+    endpoint = f'[endpoints.lab]\nbase_url = "{model.base_url}"\nmodel = "tiny"\n'
+    config.write_text(f'{endpoint}[routes.either]\nfallback = ["openai/gpt-6-luna", "lab/tiny"]\n')
+    env = os.environ | {"IPYLLM_CONFIG": str(config), "IPYLLM_LEDGER": str(tmp_path / "ledger.sqlite")}
+    command = [sys.executable, "-c", _WARM_UP, "either", "local/none-such"]
+    said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stderr
+    assert said.count("could not be warmed up") == 1, said
+    assert "none-such" in said
