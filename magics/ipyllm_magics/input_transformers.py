@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
+import sys
 import tokenize
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.inputtransformer2 import EscapedCommand, MagicAssign, TokenTransformBase
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = ["install", "uninstall"]
@@ -103,9 +107,31 @@ def _runs_llm(node: ast.expr) -> bool:
     return False
 
 
+def _discard_responses_in_this_cell() -> None:
+    """Do what ``DiscardResponses`` does in the running cell, which was transformed before the extension was loaded.
+
+    At the end of the cell, IPython puts back the hook that it had before the cell.
+    """
+    show = sys.displayhook
+
+    def show_other_values(value: object) -> None:
+        frame = inspect.currentframe()
+        if frame is None or frame.f_back is None or not _is_llm_alone(frame.f_back.f_code):
+            show(value)
+
+    sys.displayhook = show_other_values
+
+
+def _is_llm_alone(statement: CodeType) -> bool:
+    names_of_magics = {("get_ipython", "run_line_magic"), ("get_ipython", "run_cell_magic")}
+    return statement.co_names in names_of_magics and not {"llm", "llm_explain"}.isdisjoint(statement.co_consts)
+
+
 def install(shell: InteractiveShell) -> None:
     """Add the transformers to the shell."""
     uninstall(shell)
+    if sys.displayhook is shell.displayhook:  # a cell is running
+        _discard_responses_in_this_cell()
     shell.ast_transformers.append(DiscardResponses())
     shell.input_transformers_cleanup.append(add_empty_body)
     shell.input_transformer_manager.token_transformers[:0] = _TOKEN_TRANSFORMERS

@@ -164,6 +164,20 @@ def test_every_statement_of_a_cell_is_shown_once_where_ipython_shows_all(kernel,
     assert results == ["2", "4"]
 
 
+def test_the_cell_that_loads_the_extension_shows_the_answer_once(kernel, fake):
+    run(kernel, "%unload_ext ipyllm")
+    ran = run(kernel, "%load_ext ipyllm\n%llm --no-history Name a capital.")
+    assert not [message for message in ran.messages if message["msg_type"] == "execute_result"]
+    assert ran.text.count("Bern.") == 1
+    run(kernel, "%unload_ext ipyllm")
+    for last in ("x", "len(x.content)", "get_ipython().run_line_magic('llm', '--no-history Name a capital.').content"):
+        ran = run(kernel, f"%load_ext ipyllm\nx = %llm --no-history --quiet Name a capital.\n{last}")
+        assert [message for message in ran.messages if message["msg_type"] == "execute_result"], last
+        run(kernel, "%unload_ext ipyllm")
+    run(kernel, "%load_ext ipyllm")
+    assert run(kernel, "import sys\nprint(sys.displayhook is get_ipython().displayhook)").stdout == "True\n"
+
+
 def test_without_the_extension_nothing_is_left_in_the_shell(kernel):
     count = "print(len(get_ipython().ast_transformers), len(get_ipython().input_transformers_cleanup))"
     loaded = run(kernel, count).stdout
