@@ -5,6 +5,8 @@ import { ChatConnection } from "./connection.js";
 import { button, h } from "./dom.js";
 import { ExchangeView, textOf } from "./exchange.js";
 
+/** How an answer ended, for screen readers. @type {Record<string, string>} */
+const ENDS = { ok: "The answer is complete.", cancelled: "The answer was stopped." };
 const NEAR_END_PX = 60;
 const NAME_CHARS = 60;
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
@@ -269,7 +271,7 @@ class Page {
     this.running?.end(message);
     this.composer.setRunning(false);
     if (message.status === "cancelled" && !message.content) this.running?.showError("Stopped before the first word.");
-    this.announce({ ok: "The answer is complete.", cancelled: "The answer was stopped." }[message.status] ?? "The answer failed.");
+    this.announce(ENDS[message.status] ?? "The answer failed.");
     if (!this.conversations.some(({ name }) => name === this.conversation)) this.loadConversations();
   }
 
