@@ -67,7 +67,9 @@ def test_a_stream_has_every_piece_and_then_the_whole(server, model):
         assert response.status == 200
         assert response.headers["Content-Type"] == "text/event-stream"
         received = list(events(response))
-    assert [event["text"] for event in received if event["type"] == "text"] == ["one", " two", " three"]
+    pieces = [event["text"] for event in received if event["type"] == "text"]
+    assert "".join(pieces) == "one two three"
+    assert len(pieces) > 1, "a busy machine may join pieces, but not all of them"
     assert received[-1]["type"] == "done"
     assert received[-1]["content"] == "one two three"
 

@@ -19,17 +19,35 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding
 EVENT = b'16\r\ndata: {"choices": []}\n\n\r\n'
 
 
-@pytest.fixture
-def ends():
-    """Connect a stamped socket to another; yield both."""
+def connected_ends():
+    """Connect a stamped socket to another; return both."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = server.getsockname()
         ours = stamped_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", address))
         ours.connect(address)
         theirs, _ = server.accept()
         theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with ours, theirs:
-            yield ours, theirs
+        return ours, theirs
+
+
+@pytest.fixture(scope="module")
+def kernel_stamps():
+    """Wait until the kernel stamps: a moment passes on a busy machine after the first socket asks for it."""
+    ours, theirs = connected_ends()
+    with ours, theirs:
+        ancillary = []
+        while not ancillary:
+            theirs.send(b".")
+            _, ancillary, _, _ = ours.recvmsg(100, 100)
+        yield
+
+
+@pytest.fixture
+def ends(kernel_stamps):
+    """Yield a stamped socket, and the one it is connected to."""
+    ours, theirs = connected_ends()
+    with ours, theirs:
+        yield ours, theirs
 
 
 def send(theirs, data):
