@@ -26,11 +26,9 @@ class ServerSentEvents:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Return the events that ``data`` completes, as (event name, data) pairs."""
-        if data.endswith(b"\n\n") and self._is_between_events:
-            usual = _usual_events(data)
-            if usual is not None:
-                self._first_line = False
-                return usual
+        if data.endswith(b"\n\n") and self._is_between_events and (usual := _usual_events(data)) is not None:
+            self._first_line = False
+            return usual
         if b"\r" in data or self._skip_newline:
             data = self._unify_line_ends(data)
         buffer = self._buffer
