@@ -83,8 +83,8 @@ class Accumulator:
     _argument_halves: dict[int, SurrogateJoiner] = field(default_factory=dict)
     _holds_back: bool = False
 
-    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
-        """Add one chunk and return its events."""
+    def feed(self, chunk: dict[str, Any], arrival: Arrival, text: str | None = None) -> list[Event]:  # noqa: ARG002
+        """Add one chunk and return its events; ``text`` is all there is to read in it, where that is known."""
         events = self._read(chunk, arrival.at_ns)
         if events:
             self._record_arrival(arrival)

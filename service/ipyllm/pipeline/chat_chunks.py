@@ -22,7 +22,6 @@ from ipyllm.pipeline.reasoning_tag import ReasoningTag
 from ipyllm.provider import PLAIN_REASONING
 from ipyllm.response import ToolCall
 from ipyllm.text.pieces import TextPieces
-from ipyllm.transport.plain_chunks import plain_text
 from ipyllm.transport.usage import usage_in_chunk
 
 if TYPE_CHECKING:
@@ -70,11 +69,11 @@ class ChatAccumulator(Accumulator):
             self._tag = ReasoningTag(reasoning_format.tag, is_opened=reasoning_format.is_opened)
         self._reasoning_goes_back = reasoning_format.goes_back
 
-    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
+    def feed(self, chunk: dict[str, Any], arrival: Arrival, text: str | None = None) -> list[Event]:
         """Add one chunk and return its events."""
-        text = plain_text(chunk) if self._expects_plain_text else None
         if (
             text is None
+            or not self._expects_plain_text
             or chunk["choices"][0].get("index", self._choice_index) != self._choice_index
             or chunk.get("service_tier", self.service_tier) != self.service_tier
         ):

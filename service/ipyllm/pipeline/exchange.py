@@ -292,8 +292,8 @@ class Exchange:
                         state.accepted_ns = perf_counter_ns()
                         times = stream.times
                         received.sent_ns = times.sent_ns or received.sent_ns
-                        async for chunk, arrival in chunks:
-                            for event in received.feed(chunk, arrival):
+                        async for chunk, arrival, text in chunks:
+                            for event in received.feed(chunk, arrival, text):
                                 on_event(event)
                             if times.awaits_first_token and received.has_tokens:
                                 times.first_token_arrived()

@@ -9,6 +9,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from pydantic_core import from_json
+
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm.transport.apis import signal_reader
@@ -16,6 +18,7 @@ from ipyllm.transport.body_frames import BodyFrames
 from ipyllm.transport.error_body import parse_error
 from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.large_json import LARGE, TooManyValuesError, parse_large
+from ipyllm.transport.plain_chunks import plain_text
 from ipyllm.transport.size_bounds import SizeBounds
 
 if TYPE_CHECKING:
@@ -28,11 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error"]
 
-Chunk: TypeAlias = "tuple[dict[str, Any], Arrival]"
-"""A chunk as the server sent it, and its arrival."""
+Chunk: TypeAlias = "tuple[dict[str, Any], Arrival, str | None]"
+"""A chunk as the server sent it, its arrival, and its text if there is nothing else to read in it."""
 
+_Read: TypeAlias = "tuple[dict[str, Any], str | None]"
 
-_decode = json.JSONDecoder().raw_decode
 
 _IN_A_ROW: Final = 256  # chunks that are read without a turn of the event loop
 _QUOTED: Final = 1_000  # bytes of which a sentence quotes some
@@ -71,11 +74,11 @@ async def chunks(
                     reader.raise_noted_error()
                     return
                 if len(payload) > LARGE or number % _IN_A_ROW == 0:
-                    chunk = await reader.read_in_turn(event, payload)
+                    chunk, text = await reader.read_in_turn(event, payload)
                 else:
-                    chunk = reader.read(event, payload)
+                    chunk, text = reader.read(event, payload)
                 is_last = number == len(events) or not times.awaits_first_token
-                yield chunk, arrival if is_last else times.arrival_before_others(arrival)
+                yield chunk, arrival if is_last else times.arrival_before_others(arrival), text
                 if reader.has_ended:
                     reader.raise_fault()
                     end.done = True
@@ -83,15 +86,15 @@ async def chunks(
         end.done = True
         end.is_foreign = frames.is_foreign
         arrival = times.arrival()
-        async for chunk in _last_chunks(frames, reader):
-            yield chunk, arrival
+        async for chunk, text in _last_chunks(frames, reader):
+            yield chunk, arrival, text
     except CONNECTION_ERRORS as exc:
         lost = type(exc).__name__
     if lost and not reader.is_complete:  # raised out here: the exception may hold the request, and with it the key
         raise connection_lost_error(lost, address, model)
 
 
-async def _last_chunks(frames: BodyFrames, reader: _Reader) -> AsyncIterator[dict[str, Any]]:
+async def _last_chunks(frames: BodyFrames, reader: _Reader) -> AsyncIterator[_Read]:
     """Yield what the end of the body completes, and raise what is wrong with it."""
     for event, payload in frames.close():
         if payload.startswith(b"[DONE]"):
@@ -111,10 +114,12 @@ async def _last_chunks(frames: BodyFrames, reader: _Reader) -> AsyncIterator[dic
 class _Reader:
     """Parses the chunks of one response, and notes what they say about its state."""
 
-    __slots__ = ("_fault", "_model", "_note", "_read_signal", "has_ended", "is_complete")
+    __slots__ = ("_expects_text", "_fault", "_is_chat", "_model", "_note", "_read_signal", "has_ended", "is_complete")
 
     def __init__(self, api: Api, model: str) -> None:
         self._read_signal = signal_reader(api)
+        self._is_chat = api == "chat"
+        self._expects_text = False  # not before a chunk has told which choice is ours
         self._model = model
         self._fault: ServerFault | None = None
         self._note: dict[str, Any] | None = None  # the last chunk, if it has no content: it may say why
@@ -123,11 +128,17 @@ class _Reader:
         self.has_ended = False
         """Whether nothing follows: the response is complete, or failed."""
 
-    def read(self, event: bytes, payload: bytes) -> dict[str, Any]:
+    def read(self, event: bytes, payload: bytes) -> _Read:
         """Read a chunk of usual size."""
-        return self._note_state(event, _chunk(payload, self._model))
+        chunk = _chunk(payload, self._model)
+        if self._expects_text and not event:
+            text = plain_text(chunk)
+            if text is not None:
+                self._note = None
+                return chunk, text
+        return self._note_state(event, chunk), None
 
-    async def read_in_turn(self, event: bytes, payload: bytes) -> dict[str, Any]:
+    async def read_in_turn(self, event: bytes, payload: bytes) -> _Read:
         """Read a chunk of any size, after the event loop has had a turn."""
         await asyncio.sleep(0)
         if len(payload) <= LARGE:
@@ -136,7 +147,7 @@ class _Reader:
             parsed = await parse_large(payload)
         except (ValueError, RecursionError) as exc:
             raise _invalid_json_error(payload, exc, self._model) from None
-        return self._note_state(event, _as_chunk(parsed))
+        return self._note_state(event, _as_chunk(parsed)), None
 
     def _note_state(self, event: bytes, chunk: dict[str, Any]) -> dict[str, Any]:
         is_content = "choices" in chunk or str(chunk.get("type")).startswith("response.")
@@ -146,6 +157,7 @@ class _Reader:
             self._fault = signal.fault
             self.has_ended = signal.is_last or signal.fault is not None
             self.is_complete = signal.fault is None
+        self._expects_text = self._expects_text or (self._is_chat and _has_choice(chunk))
         return chunk
 
     def raise_fault(self) -> None:
@@ -186,6 +198,11 @@ class _Reader:
             )
 
 
+def _has_choice(chunk: dict[str, Any]) -> bool:
+    choices = chunk.get("choices")
+    return isinstance(choices, list) and bool(choices) and isinstance(choices[0], dict)
+
+
 def connection_lost_error(why: str, address: Address, model: str) -> LLMError:
     """Return the error for a connection that was lost during the response."""
     return LLMError(
@@ -197,13 +214,12 @@ def connection_lost_error(why: str, address: Address, model: str) -> LLMError:
 
 def _chunk(payload: bytes, model: str) -> dict[str, Any]:
     try:
-        # Bytes would be decoded likewise, but with a search for their encoding, which takes a third of the time.
-        text = str(payload, "utf-8", "surrogatepass")
-        chunk, end = _decode(text) if text[:1] == "{" else (None, -1)
-        if end != len(text):  # with white space around, or not JSON: json.loads says so, and takes longer
-            chunk = json.loads(text)
-    except (ValueError, RecursionError) as exc:  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
-        raise _invalid_json_error(payload, exc, model) from None
+        chunk = from_json(payload, cache_strings="none")  # in less than half the time of `json`
+    except ValueError:  # with half a character, nested deeply, or not JSON
+        try:
+            chunk = json.loads(str(payload, "utf-8", "surrogatepass"))
+        except (ValueError, RecursionError) as exc:  # ValueError: JSONDecodeError, or UnicodeDecodeError
+            raise _invalid_json_error(payload, exc, model) from None
     return chunk if type(chunk) is dict else _as_chunk(chunk)
 
 

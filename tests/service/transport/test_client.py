@@ -27,7 +27,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "grüße 🎉"}],
 
 async def ask(transport, address, body=BODY):
     async with transport.stream(address, body, model="m", connect_s=10) as chunks:
-        return [chunk async for chunk, _ in chunks]
+        return [chunk async for chunk, *_ in chunks]
 
 
 def asked(address, times=1, body=BODY):

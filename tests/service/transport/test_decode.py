@@ -6,8 +6,11 @@ import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ipyllm import LLMError, OllamaService
+from ipyllm.transport.decode import _chunk
 from tests.fakes import answer, status
 
 
@@ -80,3 +83,37 @@ def test_a_whole_answer_is_read_with_a_byte_order_mark_too(fake, encoding):
 def test_half_of_a_surrogate_pair_does_not_lose_the_answer(read):
     wire = f"{chunk('a-b', 'stop')}\n\n".encode().replace(b"-", b"\xed\xa0\x80")
     assert read(wire).content == "a\ufffdb"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda values: st.lists(values, max_size=4) | st.dictionaries(st.text(), values, max_size=4),
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.booleans(), st.sampled_from([None, 1]))
+def test_a_chunk_is_read_as_json_reads_it(value, ascii_only, indent):
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+    assert repr(_chunk(text.encode("utf-8", "surrogatepass"), "m")) == repr(json.loads(text))
+
+
+UNUSUAL = {
+    "numbers that are none": b'{"a": NaN, "b": -Infinity, "c": 1e999}',
+    "an integer of many digits": b'{"a": %s}' % (b"9" * 4000),
+    "half a character": rb'{"a": "\ud83d", "b": "x"}',
+    "half a character in bytes": b'{"a": "\xed\xa0\xbd"}',
+    "a name twice": b'{"a": 1, "a": {"b": 2}}',
+    "many levels": b'{"a": ' + b"[" * 500 + b"]" * 500 + b"}",
+    "white space around": b' {"a": 1}\t ',
+}
+
+
+@pytest.mark.parametrize("payload", UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_json_is_read_as_json_reads_it(payload):
+    assert repr(_chunk(payload, "m")) == repr(json.loads(str(payload, "utf-8", "surrogatepass")))
+
+
+@pytest.mark.parametrize("payload", [b"", b'{"a": 1', b'{"a": 1} {}', b'{"a": 01}', b'{"a": "\xff"}', b"[" * 100_000])
+def test_what_is_not_json_is_the_servers_fault(payload):
+    with pytest.raises(LLMError, match="invalid JSON"):
+        _chunk(payload, "lab/m")

@@ -25,6 +25,32 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(texts, newline, cuts):
     assert sse.close() == []
 
 
+LINES = st.sampled_from(
+    [
+        b'data: {"a":1}',
+        b"data: [DONE]",
+        b'data:{"a":2}',
+        b"data: x",
+        b": ping",
+        b"event: e",
+        b'{"e":1}',
+        b"",
+        b"\r",
+        b"data: [",
+    ]
+)
+
+
+@given(st.lists(st.lists(LINES, max_size=3).map(b"\n".join), max_size=6))
+def test_events_that_come_whole_are_those_that_come_byte_by_byte(blocks):
+    wire = b"".join(block + b"\n\n" for block in blocks)
+    whole, cut = ServerSentEvents(), ServerSentEvents()
+    at_once = [event for block in blocks for event in whole.feed(block + b"\n\n")]
+    byte_by_byte = [event for place in range(len(wire)) for event in cut.feed(wire[place : place + 1])]
+    assert ServerSentEvents().feed(wire) == at_once == byte_by_byte
+    assert whole.close() == cut.close()
+
+
 def test_an_event_without_its_closing_blank_line_is_delivered_at_the_end():
     sse = ServerSentEvents()
     assert sse.feed(b'data: {"a":1}\n') == []
