@@ -144,11 +144,12 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
             case "stop":
                 session.stop()
             case "history":
-                self._send({"type": "history", "messages": session.conversation.history.to_messages()})
+                messages, summaries = await session.conversation.with_summaries()
+                self._send({"type": "history", "messages": messages, "summaries": summaries})
             case "clear":
                 with session.conversation:
                     session.conversation.history.clear()
-                self._send({"type": "history", "messages": []})
+                self._send({"type": "history", "messages": [], "summaries": []})
             case "ping":
                 self._send({"type": "pong"})
             case _:

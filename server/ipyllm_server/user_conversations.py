@@ -12,6 +12,8 @@ from ipyllm.conversations.transcript import Transcript, Turn, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.query import ConversationQuery
+from ipyllm.pipeline.stored_responses import response_to, stored_responses
+from ipyllm.rendering import footer_text
 from ipyllm.settings import SettingsError, get_settings
 from ipyllm_server.refusals import Refusal
 
@@ -53,7 +55,19 @@ class Conversation:
         """Add a question with its answer, as far as it came."""
         if response.content:
             messages = [*map(dict, question), response.as_message()]
-            self.history.put_turn(Turn(messages, response.call_id, response.model, response.status, response.call_id))
+            self.history.put_turn(Turn.answered(messages, response.call_id, response))
+
+    async def with_summaries(self) -> tuple[list[dict[str, Any]], list[str | None]]:
+        """Return the messages, and for the last of each answer a line: how it ended, model, times, tokens, cost."""
+        stored = await asyncio.to_thread(stored_responses, self.history.turns)
+        contents = self.history.__getstate__()  # now: an answer may have ended meanwhile
+        messages: list[dict[str, Any]] = [] if contents.system is None else [contents.system]
+        summaries: list[str | None] = [None] * len(messages)
+        for turn in contents.turns:
+            messages += turn.messages
+            summaries += [None] * len(turn.messages)
+            summaries[-1] = footer_text(response_to(turn, stored))
+        return messages, summaries
 
     def save(self) -> None:
         """Save the contents in the ledger, unless it keeps no text."""

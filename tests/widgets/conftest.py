@@ -90,3 +90,22 @@ def chat(models, monkeypatch, request):
             assert shown.turns == state["turns"]
         widget.close()
         forget_conversation(widget._name)
+
+
+@pytest.fixture
+def restart(monkeypatch):
+    """Begin in a notebook; each call is a restart of its kernel."""
+
+    from ipyllm.conversations import history, notebook
+    from ipyllm.ledger import current_ledger
+
+    def begin():
+        monkeypatch.setattr(history, "_conversations", {})
+
+    monkeypatch.setattr(comm, "create_comm", PageComm)
+    monkeypatch.setattr(notebook, "_current", None)
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ada/talk.ipynb")
+    notebook.keep_conversations(lambda _sentence: None, otherwise="never")
+    begin()
+    yield begin
+    current_ledger().close()

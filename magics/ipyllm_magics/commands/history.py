@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
 from ipyllm.conversations.saved import saved_names
+from ipyllm.conversations.transcript import SYSTEM_ROLES
 from ipyllm.messages import text_of
-from ipyllm.rendering import escape_markdown, to_markdown
+from ipyllm.pipeline.stored_responses import response_to, stored_responses
+from ipyllm.rendering import ending_text, escape_markdown, to_markdown
 from ipyllm.rendering.markdown_source import fenced
 from ipyllm.text.format import count, shorten
 from ipyllm.text.suggest import suggest
@@ -37,15 +39,25 @@ class ConversationView:
 
     def __init__(self, name: str, history: ConversationHistory, last: int | None = None) -> None:
         self._name = name
+        turns = history.turns if last is None else history.turns[-last:]
         self._messages = history.get_messages()
         if last is not None:
-            self._messages = [message for turn in history.turns[-last:] for message in turn.messages]
+            self._messages = [message for turn in turns for message in turn.messages]
+        self._roles = [str(message["role"]) for message in self._messages]
+        stored, end = stored_responses(turns), len(self._roles)
+        for turn in reversed(turns):  # the oldest may have been left out
+            if end <= 0 or self._messages[end - 1]["role"] in SYSTEM_ROLES:
+                break
+            if ending := ending_text(response_to(turn, stored)):
+                self._roles[end - 1] += f" ({ending})"
+            end -= len(turn.messages)
 
     def __repr__(self) -> str:
         if not self._messages:
             return f"The conversation {self._name!r} is empty."
         return "\n\n".join(
-            f"{message['role']}: {strip_control_sequences(text_of(message))}" for message in self._messages
+            f"{strip_control_sequences(role)}: {strip_control_sequences(text_of(message))}"
+            for role, message in zip(self._roles, self._messages, strict=True)
         )
 
     def _repr_html_(self) -> str:
@@ -55,9 +67,9 @@ class ConversationView:
         from ipyllm.rendering.markdown import plain_html
 
         html = "".join(
-            f'<div class="ipyllm-turn"><div class="ipyllm-footer">{escape(message["role"])}</div>'
+            f'<div class="ipyllm-turn"><div class="ipyllm-footer">{escape(role)}</div>'
             f"{(to_html if _is_answer(message) else plain_html)(text_of(message))}</div>"
-            for message in self._messages
+            for role, message in zip(self._roles, self._messages, strict=True)
         )
         return styled(html)
 
@@ -65,9 +77,9 @@ class ConversationView:
         if not self._messages:
             return f"The conversation {escape_markdown(repr(self._name))} is empty."
         return "\n\n".join(
-            f"**{escape_markdown(message['role'])}**\n\n"
+            f"**{escape_markdown(role)}**\n\n"
             + (to_markdown(text_of(message)) if _is_answer(message) else fenced(text_of(message)).rstrip())
-            for message in self._messages
+            for role, message in zip(self._roles, self._messages, strict=True)
         )
 
 

@@ -223,15 +223,7 @@ class LLMMagics(Magics):
                 history.clear()
             if prepared.system is not None:
                 history.add_message("system", prepared.system)
-            history.put_turn(
-                Turn(
-                    (prepared.message, response.as_message()),
-                    prepared.key,
-                    response.model,
-                    response.status,
-                    response.call_id or None,
-                )
-            )
+            history.put_turn(Turn.answered((prepared.message, response.as_message()), prepared.key, response))
         print_ledger_warning()
         return response
 

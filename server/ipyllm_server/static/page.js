@@ -207,7 +207,7 @@ class Page {
   /** @param {any} message */
   onMessage(message) {
     switch (message.type) {
-      case "history": this.showHistory(message.messages); break;
+      case "history": this.showHistory(message.messages, message.summaries); break;
       case "answer": this.onAnswer(message); break;
       case "html": this.running?.update(message); this.announce("The answer has begun."); break;
       case "error": this.onError(message); break;
@@ -216,17 +216,17 @@ class Page {
     if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** @param {any[]} messages */
-  showHistory(messages) {
+  /** @param {any[]} messages @param {(string | null)[]} summaries a line below each answer */
+  showHistory(messages, summaries) {
     const views = [];
     /** @type {string[]} */
     let questions = [];
-    for (const { role, content, html } of messages) {
+    for (const [at, { role, content, html }] of messages.entries()) {
       if (role === "user") questions.push(textOf(content));
       if (role !== "assistant" || html === undefined) continue;
       const view = new ExchangeView(questions.join("\n\n"));
       view.update({ part: "text", from: 0, blocks: [html], tail: "" });
-      view.end({ content: textOf(content) });
+      view.end({ content: textOf(content), summary: summaries[at] ?? "" });
       views.push(view.element);
       questions = [];
     }

@@ -1,5 +1,7 @@
 """Conversations of a notebook survive its kernel: each is in the ledger, and taken up again at its first use.
 
+So do comparisons, which are rows of another ``kind``.
+
 The setting ``resume_conversations`` turns this off.
 """
 
@@ -7,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ipyllm.conversations.notebook import current_notebook
-from ipyllm.conversations.saved_rows import contents_of, conversation_id, read_contents, saved_row
+from ipyllm.conversations.saved_rows import contents_of, conversation_id, read_contents, read_document, saved_row
 from ipyllm.conversations.transcript import Transcript, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
@@ -28,14 +30,17 @@ if TYPE_CHECKING:
 __all__ = [
     "SavedConversation",
     "look_up",
+    "look_up_document",
     "look_up_draft",
     "save",
+    "save_document",
     "save_draft",
     "saved_conversations",
     "saved_names",
     "tell",
 ]
 
+_T = TypeVar("_T")
 _QUESTION_CHARS = 60
 _logger = logging.getLogger("ipyllm.conversations")
 
@@ -56,14 +61,22 @@ def look_up(name: str) -> Transcript | None:
     return _whole(lambda: read_contents(conversation_id(notebook.name, name)))
 
 
-def look_up_draft(name: str) -> str:
+def look_up_document(kind: str, name: str) -> Any:
+    """Return the document of another kind as this notebook left it; None if there is none, or it is damaged."""
+    notebook = _notebook()
+    if notebook is None:
+        return None
+    return _undamaged(lambda: read_document(_id(notebook, name, kind)))
+
+
+def look_up_draft(name: str, kind: str = "") -> str:
     """Return what was typed into a chat of this conversation, and not sent; empty for nothing."""
     notebook = _notebook()
     if notebook is None:
         return ""
     from ipyllm.ledger.query import ConversationQuery
 
-    query = ConversationQuery(conversation_ids=(conversation_id(notebook.name, name),), only=frozenset({"draft"}))
+    query = ConversationQuery(conversation_ids=(_id(notebook, name, kind),), only=frozenset({"draft"}))
     rows = current_ledger().read(query)
     return (rows[-1][query.columns.index("draft")] or "") if rows else ""
 
@@ -82,13 +95,17 @@ def saved_conversations(limit: int) -> list[SavedConversation]:
     return [SavedConversation(row[name], row[saved_at], contents) for row, contents in read if contents is not None]
 
 
-def _whole(read: Callable[[], Transcript | None]) -> Transcript | None:
-    """Return what is read; None if that is empty, or damaged."""
+def _undamaged(read: Callable[[], _T | None]) -> _T | None:
     try:
-        found = read()
+        return read()
     except ValueError as exc:
         log_failure(_logger, "a saved conversation is damaged", exc)
         return None
+
+
+def _whole(read: Callable[[], Transcript | None]) -> Transcript | None:
+    """Return what is read; None if that is empty, or damaged."""
+    found = _undamaged(read)
     return found if found is not None and (found.turns or found.system is not None) else None
 
 
@@ -97,19 +114,25 @@ def save(name: str, contents: Transcript) -> None:
     _put(name, "contents", document_of(contents))
 
 
-def save_draft(name: str, draft: str) -> None:
+def save_document(kind: str, name: str, document: Any) -> None:
+    """Save a document of another kind, which is JSON. Never raises."""
+    _put(name, "contents", document, kind)
+
+
+def save_draft(name: str, draft: str, kind: str = "") -> None:
     """Save what was typed into a chat of this conversation, and not sent. Never raises."""
-    _put(name, "draft", draft)
+    _put(name, "draft", draft, kind)
 
 
-def _put(name: str, column: str, value: Any) -> None:
+def _put(name: str, column: str, value: Any, kind: str = "") -> None:
     from ipyllm.settings import SettingsError
 
     try:
         notebook = _notebook()
         if notebook is None:
             return
-        row = saved_row(conversation_id(notebook.name, name), notebook.name, name, **{column: value})
+        place = f"{kind} of {notebook.name}" if kind else notebook.name
+        row = saved_row(_id(notebook, name, kind), place, name, **{column: value})
         current_ledger(reload_settings=False).put(row, CONVERSATIONS)
     except SettingsError as exc:  # which the next call will raise
         log_failure(_logger, "a conversation was not saved", exc)
@@ -137,6 +160,10 @@ def tell(name: str, contents: Transcript) -> None:
     question = shorten(strip_control_sequences(last), _QUESTION_CHARS)
     what = f"{count(len(turns), 'turn')}, the last {question!r}" if turns else "its system message"
     notebook.tell(f"The conversation {name!r} goes on where this notebook left it: {what}. Begin anew with --new.")
+
+
+def _id(notebook: Notebook, name: str, kind: str) -> str:
+    return conversation_id(*([kind] if kind else []), notebook.name, name)
 
 
 def _notebook() -> Notebook | None:

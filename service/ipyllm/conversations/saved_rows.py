@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.transcript import Transcript
 
-__all__ = ["contents_of", "conversation_id", "read_contents", "saved_row"]
+__all__ = ["contents_of", "conversation_id", "read_contents", "read_document", "saved_row"]
 
 
 def conversation_id(*parts: str) -> str:
@@ -31,20 +31,34 @@ def conversation_id(*parts: str) -> str:
 
 def contents_of(packed: bytes | None) -> Transcript | None:
     """Return what a row holds; None for nothing. Raises ValueError for what is damaged."""
+    document = _unpacked(packed)
+    return None if document is None else from_document(document)
+
+
+def _unpacked(packed: bytes | None) -> Any:
     if packed is None:
         return None
     from ipyllm.ledger.packed import unpack
 
-    return from_document(unpack(packed))
+    return unpack(packed)
 
 
 def read_contents(identifier: str, places: Sequence[str] = ()) -> Transcript | None:
     """Return a conversation; None if there is none in one of the given ``places``. Raises as `contents_of`."""
+    return contents_of(_packed(identifier, places))
+
+
+def read_document(identifier: str) -> Any:
+    """Return the document of a row; None if there is none. Raises ValueError for a damaged one."""
+    return _unpacked(_packed(identifier, ()))
+
+
+def _packed(identifier: str, places: Sequence[str]) -> bytes | None:
     from ipyllm.ledger.query import ConversationQuery
 
     query = ConversationQuery(conversation_ids=(identifier,), places=tuple(places), packed=True)
     rows = current_ledger().read(query)
-    return contents_of(rows[-1][query.columns.index("contents")]) if rows else None
+    return rows[-1][query.columns.index("contents")] if rows else None
 
 
 def saved_row(identifier: str, place: str, name: str, **values: Any) -> dict[str, Any]:

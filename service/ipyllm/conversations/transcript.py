@@ -11,7 +11,7 @@ import math
 import os
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ipyllm.atomic_file import atomic_write
 from ipyllm.conversations.damaged_file import keep_copy, recover
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ipyllm.messages import Message
+    from ipyllm.response import ChatResponse
 
 __all__ = [
     "SYSTEM_ROLES", "Transcript", "Turn", "document_of", "dumps", "from_document", "json_copy", "read",
@@ -58,7 +59,9 @@ class Turn:
     status : str
         How the call ended, as in :class:`~ipyllm.response.ChatResponse`.
     call_id : str or None
-        Id of the call in the ledger.
+        Id of the call in the ledger; of several, with tools, the last.
+    step_ids : sequence of str
+        Ids of the calls before it.
 
     Raises
     ------
@@ -71,6 +74,21 @@ class Turn:
     model: str | None = None
     status: str = "ok"
     call_id: str | None = None
+    step_ids: Sequence[str] = ()
+
+    @classmethod
+    def answered(cls, messages: Sequence[Message], key: str | None, response: ChatResponse) -> Self:
+        """Return the turn of messages that a response answered, its own message included.
+
+        Examples
+        --------
+        >>> from ipyllm import ChatResponse
+        >>> response = ChatResponse(content="Hello!", model="lab/m", call_id="01")
+        >>> Turn.answered([{"role": "user", "content": "Hi"}, response.as_message()], None, response).call_id
+        '01'
+        """
+        steps = tuple(step.call_id for step in response.steps if step.call_id not in {"", response.call_id})
+        return cls(messages, key, response.model, response.status, response.call_id or None, steps)
 
     def __post_init__(self) -> None:
         messages = tuple(validate_message(message) for message in self.messages)
@@ -161,6 +179,7 @@ def document_of(transcript: Transcript) -> dict[str, Any]:
                 "model": turn.model,
                 "status": turn.status,
                 **({"call_id": turn.call_id} if turn.call_id else {}),
+                **({"step_ids": list(turn.step_ids)} if turn.step_ids else {}),
                 "messages": turn.messages,
             }
             for turn in transcript.turns
@@ -251,8 +270,9 @@ def _turn(entry: dict[str, Any]) -> Turn:
         raise ValueError("the key, model or status of a turn is not text")  # noqa: TRY004 - one kind of error to catch
     if not isinstance(messages, list):
         raise ValueError("a turn has no list of messages")  # noqa: TRY004
-    call_id = entry.get("call_id")
-    return Turn(messages, key, model, status, call_id if isinstance(call_id, str) else None)
+    call_id, steps = entry.get("call_id"), entry.get("step_ids")
+    step_ids = tuple(step for step in steps if isinstance(step, str)) if isinstance(steps, list) else ()
+    return Turn(messages, key, model, status, call_id if isinstance(call_id, str) else None, step_ids)
 
 
 def _limit(document: dict[str, Any], name: str) -> int | None:

@@ -1,7 +1,7 @@
 from .answer_bundle import answer_bundle
 from .answer_columns import Column, columns_html, columns_markdown, columns_text, reasoning_html
 from .blocks import BlockStream
-from .footer import footer_html, footer_markdown, footer_text
+from .footer import ending_text, footer_html, footer_markdown, footer_text
 from .growing_answer import GrowingAnswer, GrowingCall, GrowingText
 from .markdown import to_html
 from .markdown_source import escape_markdown, to_markdown
@@ -21,6 +21,7 @@ __all__ = [
     "columns_markdown",
     "columns_text",
     "copy_script",
+    "ending_text",
     "escape_markdown",
     "footer_html",
     "footer_markdown",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse, Usage
     from ipyllm.timing import Timing
 
-__all__ = ["footer_html", "footer_markdown", "footer_text"]
+__all__ = ["ending_text", "footer_html", "footer_markdown", "footer_text"]
 
 _STATUS = {
     "cancelled": "cancelled",
@@ -39,6 +39,20 @@ def footer_text(response: ChatResponse, *, error_shown: bool = False) -> str:
     """Summarise a call in one line; without its failure, if that is said beside the line."""
     parts = _parts(response, error_shown=error_shown)
     return " · ".join(strip_control_sequences(part).replace("\n", " ") for part in parts)
+
+
+def ending_text(response: ChatResponse) -> str:
+    """Return what is to be said of an answer that was cut off, stopped or failed; empty for one that ended well.
+
+    Examples
+    --------
+    >>> from ipyllm import ChatResponse
+    >>> ending_text(ChatResponse(content="Once upon", finish_reason="length"))
+    'stopped at max_tokens'
+    >>> ending_text(ChatResponse(content="Hello!"))
+    ''
+    """
+    return " · ".join(_ending(response, error_shown=False))
 
 
 def footer_html(response: ChatResponse, *, error_shown: bool = False) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.pipeline.stored_responses import response_values
 from ipyllm.response import ChatResponse, Usage
 from ipyllm.timing import Timing
 
@@ -49,29 +50,17 @@ class Answer(ChatResponse):
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> Answer:
         """Make an answer from a row of the ledger; missing and null values get their defaults."""
-        known = {name: value for name, value in call.items() if value is not None}
-        usage = {name: known[name] for name in _USAGE if name in known}
-        return cls(
-            content=known.get("response", ""),
-            usage=Usage(source=known.get("usage_source"), **usage),
-            timing=Timing(**{name: known[name] for name in _TIMING if name in known}),
-            **{name: known[name] for name in _SAME_NAME if name in known},
-        )
+        own = {name: call[name] for name in _OWN if call.get(name) is not None}
+        return cls(**response_values(call), **own)
 
 
-_USAGE = [f.name for f in fields(Usage) if f.name != "source"]
-_TIMING = [f.name for f in fields(Timing)]
-_SAME_NAME = [
-    f.name
-    for f in fields(Answer)
-    if f.name not in {"content", "usage", "timing", "tool_calls", "tool_results", "steps"}
-]
+_OWN = [f.name for f in fields(Answer) if f.name not in {g.name for g in fields(ChatResponse)}]
+_COLUMNS = {"response", "usage_source"}.union(*({f.name for f in fields(kind)} for kind in (Answer, Usage, Timing)))
 
 
 def answers(calls: pd.DataFrame) -> list[Answer]:
     """Return the answers in a table of calls, in its order."""
-    wanted = {"response", "usage_source", *_USAGE, *_TIMING, *_SAME_NAME}
-    columns = [name for name in calls.columns if name in wanted]
+    columns = [name for name in calls.columns if name in _COLUMNS]
     # Python values, and None for every kind of null.
     values = [calls[name].astype("object").where(calls[name].notna(), None).tolist() for name in columns]
     return [Answer.of(dict(zip(columns, row, strict=True))) for row in zip(*values, strict=True)] if values else []

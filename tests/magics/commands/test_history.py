@@ -44,6 +44,17 @@ def test_undo_removes_turns_and_says_which(kernel, talk):
     assert kernel.run("%llm_history undo").stdout.startswith("There is nothing to undo")
 
 
+def test_an_answer_that_was_cut_off_is_marked(kernel, fake, talk):
+    fake.reply(answer("Ro", finish_reason="length"), answer("Oslo."))
+    kernel.run("%llm And of Italy?")
+    kernel.run("%llm And of Norway?")
+    cut = ["user: And of Italy?", "assistant (stopped at max_tokens): Ro"]
+    assert shown(kernel) == [*WHOLE, *cut, "user: And of Norway?", "assistant: Oslo."]
+    last = kernel.run("%llm_history show --last 2")
+    assert last.text.split("\n\n")[:2] == cut
+    assert last.html.count("assistant (stopped at max_tokens)") == 1
+
+
 def test_a_fork_is_independent(kernel, fake, talk):
     copied = "Copied 'default' (5 messages) to 'other'. Continue it with %%llm -c other\n"
     assert kernel.run("%llm_history fork other").stdout == copied

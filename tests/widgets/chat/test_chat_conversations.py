@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import comm
 import pytest
 
-from ipyllm.conversations import history, notebook
 from ipyllm.conversations.history import ConversationHistory, conversation
-from ipyllm.ledger import current_ledger
 from ipyllm_widgets import ChatWidget
 from tests import fakes
 from tests.fakes import answer
-from tests.widgets.page import PageComm, texts
-
-
-@pytest.fixture
-def restart(monkeypatch):
-    """Begin in a notebook; each call is a restart of its kernel."""
-
-    def begin():
-        monkeypatch.setattr(history, "_conversations", {})
-
-    monkeypatch.setattr(comm, "create_comm", PageComm)
-    monkeypatch.setattr(notebook, "_current", None)
-    monkeypatch.setenv("JPY_SESSION_NAME", "/home/ada/talk.ipynb")
-    notebook.keep_conversations(lambda _sentence: None, otherwise="never")
-    begin()
-    yield begin
-    current_ledger().close()
+from tests.widgets.page import texts
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ def test_what_came_is_in_the_static_output_before_the_end(chat, models, publishe
     widget.comm.wait_for(lambda shown: shown.html().count("word") > 3)
     widget._controller.static_output._published_at -= 1000
     models.wait_for(lambda: "Model: word " in plain(published))
-    assert plain(published).startswith("You: First\n\nModel: Before.\n\nYou: Second\n\nModel: word ")
+    footer = widget.comm.view_state().turns[0]["footer"]
+    assert plain(published).startswith(f"You: First\n\nModel ({footer}): Before.\n\nYou: Second\n\nModel: word ")
     assert plain(published).endswith("\n\nNote: The answer was incomplete when the notebook was saved.")
     assert "<b>Note</b>" in published[-1]["data"]["text/html"]
     widget.stop()

@@ -41,6 +41,8 @@ class Branches:
     ----------
     queue : QuestionQueue
         Questions that wait until the running answer has ended.
+    stored : dict of str to ChatResponse
+        Responses of calls that others made, or an earlier kernel, by the id of the call.
     path : list of TurnNode
         The shown turns, the oldest first.
     tree : TurnTree
@@ -52,6 +54,7 @@ class Branches:
 
     def __init__(self, history: ConversationHistory, numbers: Iterator[int] | None = None) -> None:
         self.queue = QuestionQueue()
+        self.stored: dict[str, ChatResponse] = {}
         self.path: list[TurnNode] = []
         self.tail: TurnNode | None = None
         self._history = history
@@ -74,6 +77,9 @@ class Branches:
                 self.tree.move(before[0] if before else self.tail, end)
             path += [*before, self.tail]
         self.path = path
+        for node in path:
+            if node.response is None and node.turn is not None and node.turn.call_id in self.stored:
+                node.response, node.parts = self.stored[node.turn.call_id], None
 
     def shown_turn(self, name: str) -> TurnNode:
         """Return the turn of this name.
@@ -101,8 +107,7 @@ class Branches:
 
     def store(self, node: TurnNode, answer: Message, response: ChatResponse) -> None:
         """Put a question and its answer, the message of a response, into the history."""
-        call_id = response.call_id or None
-        self._history.put_turn(Turn((node.question, answer), node.key, response.model, response.status, call_id))
+        self._history.put_turn(Turn.answered((node.question, answer), node.key, response))
 
     def show_before(self, node: TurnNode, *, replace: bool) -> None:
         """Show the path up to a turn, without it; ``replace`` also removes the turn if it has no answer."""

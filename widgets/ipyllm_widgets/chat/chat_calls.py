@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations import saved
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.events import Finished
+from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
@@ -67,6 +68,32 @@ class ChatCalls(Controller):
         self._draft = saved.look_up_draft(self.name)
         self._feedback = feedback_on(history)
         self._stop_observing = history.observe(self.refresh)
+        self._read_responses()
+
+    def render(self) -> int:
+        """Do as every widget, after reading the responses of answers that came from elsewhere."""
+        if self._changed.is_set():
+            self._read_responses()
+        return super().render()
+
+    def _read_responses(self) -> None:
+        """Read from the ledger how the answers of magics, and of an earlier kernel, ended."""
+        with self._channel.lock:
+            branches = self._branches
+            branches.refresh_path()
+            turns = [
+                node.turn
+                for node in branches.path
+                if node.turn is not None and node.turn.call_id and node.response is None and node.name not in self._live
+            ]
+        if not turns:
+            return
+        found = stored_responses(turns)  # without the lock: it reads the database
+        with self._channel.lock:
+            if branches is self._branches:  # otherwise another conversation is shown since
+                branches.stored |= {turn.call_id: response_to(turn, found) for turn in turns if turn.call_id}
+                for response in found.values():
+                    self.totals = self.totals.plus(response)
 
     def _next_calls(self) -> list[NextCall]:
         history = self.history

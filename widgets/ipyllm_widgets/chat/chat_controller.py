@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 from ipyllm.conversations import saved
 from ipyllm.errors import LLMError
 from ipyllm.ledger.feedback import give_feedback
+from ipyllm.pipeline.stored_responses import response_to
 from ipyllm.registry.models import common_efforts
+from ipyllm.rendering import footer_text
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import file_text, question_text, with_text
@@ -202,21 +204,29 @@ class ChatController(ChatCalls):
 
     def static_content(self) -> StaticContent:
         """Return the conversation for readers without a kernel."""
-        return transcript(self.messages_so_far(), f"Chat “{self.name}”")
+        messages, footers = self._messages_and_footers()
+        return transcript(messages, f"Chat “{self.name}”", footers)
 
     def messages_so_far(self) -> list[Message]:
         """Return the conversation; a note follows each question without a complete answer."""
+        return self._messages_and_footers()[0]
+
+    def _messages_and_footers(self) -> tuple[list[Message], dict[int, str]]:
+        """Return the conversation, and a line about each answer by its index."""
+        footers: dict[int, str] = {}
         with self._channel.lock:
             self._branches.refresh_path()
             system = self.history.system
             messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
             for node in self._branches.path:
-                messages += (
-                    node.turn.messages
-                    if node.turn is not None
-                    else unanswered_messages(node, self._live.get(node.name))
-                )
-            return messages
+                live = self._live.get(node.name)
+                if node.turn is None:
+                    messages += unanswered_messages(node, live)
+                    continue
+                messages += node.turn.messages
+                if live is None:
+                    footers[len(messages) - 1] = footer_text(node.response or response_to(node.turn, {}))
+        return messages, footers
 
     def _static_interval_s(self) -> float:
         return super()._static_interval_s() * (1 + len(self._branches.path) / _LONG_CHAT)

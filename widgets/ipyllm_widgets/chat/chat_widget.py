@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from IPython import get_ipython
-
 from ipyllm.conversations.history import conversation as conversation_named
-from ipyllm.conversations.notebook import current_notebook, keep_conversations
 from ipyllm.errors import bad_request
-from ipyllm.ledger.ids import kernel_id
 from ipyllm.services.base import BaseLLMService
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
@@ -22,6 +17,7 @@ from ipyllm_widgets.chat.chat_export import export_chat
 from ipyllm_widgets.chat.chat_settings import ChatSettings
 from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
+from ipyllm_widgets.notebook_cell import keep_conversations_of_notebook
 from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
@@ -123,7 +119,7 @@ class ChatWidget(LiveWidget):
         )
         if model is not None:
             self._initial_settings.service()
-        _keep_conversations()
+        keep_conversations_of_notebook()
         name = last_conversation() if conversation is None else conversation
         self._first = conversation_named(name, tell=False)  # the widget shows it
         self._conversations = ChatConversations()
@@ -316,13 +312,3 @@ class ChatWidget(LiveWidget):
             mime=_MIME[format],
             text=replace_surrogates(text),
         )
-
-
-def _keep_conversations() -> None:
-    """Let the conversations of a notebook survive its kernel, also where the magics are not loaded."""
-    if current_notebook() is None and get_ipython() is not None:
-        keep_conversations(_tell, otherwise=kernel_id())
-
-
-def _tell(sentence: str) -> None:
-    print(sentence, file=sys.stderr)  # noqa: T201 - a note below the cell

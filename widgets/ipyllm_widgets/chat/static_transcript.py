@@ -15,7 +15,7 @@ from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.static_output import StaticContent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ipyllm.messages import Message
     from ipyllm_widgets.chat.turn_tree import TurnNode
@@ -28,14 +28,15 @@ _QUESTION_CHARS = 20_000  # characters
 _MAX_UNFOLDED = 12  # messages; longer transcripts are folded
 
 
-def message_html(message: Message) -> str:
-    """Return one message with its author; questions are shown as typed, answers rendered."""
+def message_html(message: Message, about: str = "") -> str:
+    """Return one message with its author; questions are shown as typed, answers rendered, with a line ``about`` it."""
     text = _display_text(message)
     content = message.get("content")
     images = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
     note = f"<p><em>{count(images, 'image')}</em></p>" if images else ""
     body = to_html(text) if message["role"] == "assistant" else plain_html(replace_surrogates(text))
-    author = f'<div class="ipyllm-footer"><b>{escape(_author(message))}</b></div>'
+    told = f" · {escape(about)}" if about else ""
+    author = f'<div class="ipyllm-footer mathjax_ignore tex2jax_ignore"><b>{escape(_author(message))}</b>{told}</div>'
     return f'<div class="ipyllm-turn">{author}{body}{note}</div>'
 
 
@@ -47,10 +48,11 @@ def _display_text(message: Message) -> str:
     return f"{text[:_QUESTION_CHARS]} … ({len(text):,} characters)"
 
 
-def _message_markdown(message: Message) -> str:
+def _message_markdown(message: Message, about: str) -> str:
     text = _display_text(message)
     body = to_markdown(text) if message["role"] == "assistant" else fenced(replace_surrogates(text)).rstrip()
-    return f"**{escape_markdown(_author(message))}**\n\n{body}"
+    told = f" *{escape_markdown(about)}*" if about else ""
+    return f"**{escape_markdown(_author(message))}**{told}\n\n{body}"
 
 
 def _author(message: Message) -> str:
@@ -69,13 +71,15 @@ def unanswered_messages(node: TurnNode, live: LiveAnswer | None) -> list[Message
     return [node.question, *answer, {"role": "note", "content": note}]
 
 
-def transcript(messages: Sequence[Message], title: str) -> StaticContent:
-    """Return a conversation: as HTML, one ``<details>``."""
+def transcript(messages: Sequence[Message], title: str, footers: Mapping[int, str] | None = None) -> StaticContent:
+    """Return a conversation: as HTML, one ``<details>``. ``footers`` are lines about messages, by their index."""
     if not messages:
         return StaticContent()
+    about = [(footers or {}).get(index, "") for index in range(len(messages))]
     is_open = " open" if len(messages) <= _MAX_UNFOLDED else ""
-    size, shown = count(len(messages), "message"), "".join(map(message_html, messages))
+    size, shown = count(len(messages), "message"), "".join(map(message_html, messages, about))
     html = f'<details class="ipyllm-transcript"{is_open}><summary>{escape(title)} · {size}</summary>{shown}</details>'
-    text = "\n\n".join(f"{_author(message)}: {_display_text(message)}" for message in messages)
-    markdown = "\n\n".join(map(_message_markdown, messages))
+    authors = [_author(message) + (f" ({told})" if told else "") for message, told in zip(messages, about, strict=True)]
+    text = "\n\n".join(f"{author}: {_display_text(message)}" for author, message in zip(authors, messages, strict=True))
+    markdown = "\n\n".join(map(_message_markdown, messages, about))
     return StaticContent(*map(replace_surrogates, (html, text, markdown)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.pipeline.stored_responses import response_to
 from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import attached_files, question_text
@@ -61,12 +62,14 @@ def turn_payload(
     if running:
         return payload | {"status": "running", "footer": node.requested_model}
     if node.parts is None:
-        node.parts = parts_of("", node.answer)
+        node.parts = parts_of(node.response.reasoning if node.response is not None else "", node.answer)
     return payload | {"parts": node.parts} | _outcome(node)
 
 
 def _outcome(node: TurnNode) -> dict[str, Any]:
     response = node.response
+    if response is None and node.turn is not None:
+        response = response_to(node.turn, {})
     if response is not None:
         error = response.error_message if response.status != "cancelled" else None
         return {
@@ -75,6 +78,4 @@ def _outcome(node: TurnNode) -> dict[str, Any]:
             "error": replace_surrogates(error) if error else None,
             "tokens": has_all_tokens(response),
         }
-    if node.turn is not None:
-        return {"status": node.turn.status, "footer": node.turn.model or ""}
     return {"status": "cancelled", "footer": ""}

@@ -35,7 +35,7 @@ class TurnNode:
     turn : Turn or None
         The turn in the history; None while it is running or if it has no answer.
     response : ChatResponse or None
-        The response, if this widget made the call.
+        The response; of a call that this widget did not make, as the ledger has it. None if it is not known.
     requested_model : str
         Full name of the model that this widget asked.
     note : str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
@@ -13,6 +14,7 @@ from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE
 from ipyllm_widgets.compare.arm_histories import earlier_messages
 from ipyllm_widgets.compare.compare_export import export_comparison
 from ipyllm_widgets.compare.compare_round import CompareRound
+from ipyllm_widgets.compare.saved_rounds import look_up_draft, look_up_rounds, save_draft, save_rounds
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.draft_estimate import NextCall
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareController"]
 
+_newest: WeakValueDictionary[str, CompareController] = WeakValueDictionary()
+"""Of the controllers of one name the one that was made last: only that is kept in the ledger."""
 _MIN_ARMS = 2
 _LONG_COMPARISON = 10  # rounds; longer ones are rendered more seldom for the static output
 
@@ -44,23 +48,38 @@ class CompareController(Controller):
         Settings of the next question.
     channel, on_error
         As for :class:`Controller`.
+    name : str
+        Name under which the rounds are kept in the ledger, and come back; empty to keep none.
     """
 
     def __init__(
-        self, settings: CompareSettings, channel: MessageChannel, on_error: Callable[[Exception], None]
+        self, settings: CompareSettings, channel: MessageChannel, on_error: Callable[[Exception], None], name: str
     ) -> None:
         super().__init__(channel, on_error)
         self.settings = settings
-        self.rounds: list[CompareRound] = []
-        self._count = 0
-        self._ranking = ""
+        self.name = name
+        self._draft = look_up_draft(name) if name else ""
+        self.rounds = look_up_rounds(name) if name else []
+        self._count = self.rounds[-1].number if self.rounds else 0
+        self._ranking = ranking_html() if any(asked.comparison.vote_cast for asked in self.rounds) else ""
+        _newest[name] = self
 
     @property
     def comparison(self) -> Comparison | None:
         """The last comparison; None before the first."""
         return self.rounds[-1].comparison if self.rounds else None
 
+    def _save(self) -> None:
+        if self.name and _newest.get(self.name) is self:  # otherwise its cell was run again
+            save_rounds(self.name, self.rounds)
+
     # ---- commands -------------------------------------------------------------------------
+
+    def draft(self, text: str, **counts: Any) -> None:
+        """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
+        if self.name and text != self._draft:
+            save_draft(self.name, text)
+        super().draft(text, **counts)
 
     def ask(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> Comparison:
         """Ask all models, and return at once.
@@ -88,6 +107,7 @@ class CompareController(Controller):
                 self._end()
                 raise
             finally:
+                self._save()
                 self._publish()
         self.refresh()  # a notebook that is saved now contains the question
         return comparison
@@ -174,6 +194,7 @@ class CompareController(Controller):
             finally:
                 if had_vote:
                     self._ranking = ranking_html()
+                self._save()
                 self._publish()
         self.refresh()
 
@@ -205,6 +226,7 @@ class CompareController(Controller):
         with self._channel.lock:
             self._require_idle()
             self.rounds = []
+            self._save()
             self._publish()
         self.refresh()
 
@@ -245,6 +267,7 @@ class CompareController(Controller):
                 comparison.vote(which)
                 self._reveal(asked)
             self._ranking = ranking_html()
+            self._save()
             self._publish()
         self.refresh()
         return which if outcome is None else outcome
@@ -303,6 +326,7 @@ class CompareController(Controller):
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         if self.rounds:
             self.rounds[-1].parts[answer.name] = parts
+            self._save()
 
     def _turns(self) -> list[dict[str, Any]]:
         return [turn for asked in self.rounds for turn in asked.turns(self._live)]

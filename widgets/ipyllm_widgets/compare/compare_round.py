@@ -56,6 +56,8 @@ class CompareRound:
         What to know about each answer, in the order of the arms.
     note : str
         What to know about all answers.
+    is_stored : bool
+        Whether it was read from the ledger, so that no model can be asked again.
     """
 
     number: int
@@ -65,6 +67,7 @@ class CompareRound:
     follows: bool
     notes: Sequence[str]
     note: str = ""
+    is_stored: bool = False
     answers: list[LiveAnswer] = field(init=False)
     parts: dict[str, dict[str, Any]] = field(init=False, default_factory=dict)
     """Of finished answers, by name."""
@@ -128,6 +131,7 @@ class CompareRound:
             "images": image_urls(self.question),
             "files": [file._asdict() for file in attached_files(self.question)],
             "follows": self.follows,
+            "stored": self.is_stored,
             "columns": [column["id"] for column in columns],
             "vote": comparison.vote_cast,
             "hidden": comparison.names_hidden,

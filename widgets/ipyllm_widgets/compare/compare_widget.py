@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ipyllm.errors import bad_request
+from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.user_file import write_file
 from ipyllm_widgets import modules
 from ipyllm_widgets.attachments.files import received_files
@@ -13,6 +14,7 @@ from ipyllm_widgets.compare.compare_settings import ArmSettings, CompareSettings
 from ipyllm_widgets.compare.vote_ranking import ranking_of_votes
 from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
+from ipyllm_widgets.notebook_cell import current_cell, keep_conversations_of_notebook
 
 if TYPE_CHECKING:
     import os
@@ -32,11 +34,15 @@ _MIME = {"md": "text/markdown", "json": "application/json"}
 class CompareWidget(LiveWidget):
     """The same questions to several models at once, answers side by side. Earlier rounds stay above.
 
+    In a notebook, the rounds come back after a restart of the kernel, as a chat does.
+
     Parameters
     ----------
     models : sequence of str or BaseLLMService
         Two or more models: ``service/model``, aliases or services, whose keys stay in the kernel. The same model may be
         given twice with different ``each``.
+    name : str, optional
+        Name under which the rounds are kept, and come back after a restart of the kernel; by default that of the cell.
     blind : bool
         Shuffle the answers, and hide the models' names until a vote was cast.
     multi_turn : bool
@@ -83,6 +89,7 @@ class CompareWidget(LiveWidget):
         self,
         models: Sequence[str | BaseLLMService] = (),
         *,
+        name: str | None = None,
         blind: bool = False,
         multi_turn: bool = False,
         system: str | None = None,
@@ -105,10 +112,15 @@ class CompareWidget(LiveWidget):
                 "services": services,
             }
         )
+        if not (name is None or (isinstance(name, str) and name.strip())):
+            raise bad_request(f"The name of a comparison must be text, such as 'capitals', not {name!r}.")
+        keep_conversations_of_notebook()
+        cell = current_cell()
+        self._name = replace_surrogates(name) if name is not None else f"cell {cell}" if cell else ""
         super().__init__()
 
     def _make_controller(self) -> CompareController:
-        return CompareController(self._initial_settings, self.channel, self._show_failure)
+        return CompareController(self._initial_settings, self.channel, self._show_failure, self._name)
 
     def __repr__(self) -> str:
         return f"CompareWidget(models={self.models!r}, blind={self.blind!r})"

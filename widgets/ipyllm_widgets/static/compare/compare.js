@@ -135,6 +135,11 @@ class CompareView extends LiveView {
     this.keepAtEnd();
   }
 
+  /** @param {string} message */
+  onKernelGone(message) {
+    super.onKernelGone(`${message} The rounds come back with it.`);
+  }
+
   drawRanking() {
     const { totals } = this.state;
     this.rankingFold.hidden = !totals;

@@ -7,7 +7,7 @@ import { ColumnView } from "./column.js";
 const MIN_COLUMN_PX = 260;
 
 /**
- * @typedef {{id: string, question: number, text: string, chars: number, images: string[], files: import("../reducer.js").AttachedFile[], follows: boolean,
+ * @typedef {{id: string, question: number, text: string, chars: number, images: string[], files: import("../reducer.js").AttachedFile[], follows: boolean, stored: boolean,
  *   columns: string[], vote: string | null, hidden: boolean, footer: string}} Question
  * @typedef {{stop: (mark: string, question: number) => void, regenerate: (mark: string, question: number) => void,
  *   vote: (which: string, question: number) => void,
@@ -106,7 +106,7 @@ export class RoundView {
       }
       if (at && view.element === at) at = at.nextElementSibling;
       else this.columns.insertBefore(view.element, at);
-      const canRegenerate = this.now.last && this.now.running === null && !this.now.gone;
+      const canRegenerate = this.now.last && !this.question.stored && this.now.running === null && !this.now.gone;
       view.update(this.turns.get(id), { expanded: this.expanded === id, gone: this.now.gone, canRegenerate });
       view.element.hidden = Boolean(this.expanded) && this.expanded !== id;
     }

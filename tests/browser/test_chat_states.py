@@ -1,0 +1,93 @@
+"""States of a chat and a comparison that are easily forgotten, light and dark: axe finds nothing wrong with them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import fakes
+from tests.browser.axe import needs_axe, violations
+from tests.browser.chat import Chat, screenshot
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer, status
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+REFUSED = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+
+
+class Look:
+    """Collects what axe finds, and takes screenshots."""
+
+    def __init__(self, lab, selector):
+        self.lab, self.selector = lab, selector
+        self.found = []
+
+    def __call__(self, where):
+        self.found.extend((where, *violation) for violation in violations(self.lab.page, self.selector))
+        screenshot(self.lab, f"{self.selector.removeprefix('.ipyllm-')}-{where}")
+
+
+def restart(lab):
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+
+
+@needs_axe
+def test_failed_stopped_deleted_listed_and_restarted_chats(stage):
+    lab, fake = stage
+    name = f"states-{next(lab.conversation_numbers)}"
+    lab.notebook.rewrite([f"from ipyllm import ChatWidget\nChatWidget(conversation={name!r}, max_tokens=9)"])
+    chat, look = Chat(lab.notebook.run(0)), Look(lab, ".ipyllm-chat")
+    fake.reply(answer("One, two, thr", finish_reason="length"))
+    chat.ask("Count to ten")
+    fake.default = fakes.drip("word ", every=0.02)
+    chat.type("Long")
+    chat.log.get_by_text("word word").wait_for()
+    chat.box.press("Escape")
+    chat.log.get_by_text("cancelled").wait_for()
+    chat.wait_until_idle()
+    fake.default = REFUSED
+    chat.type("Fails")
+    chat.button("Try again").wait_for()
+    look("failed")
+    chat.button("Delete question and answer").last.click()
+    chat.button("Undo").wait_for()
+    look("undo")
+    chat.button("Conversations").click()
+    chat.root.locator(".ipyllm-conversation").first.wait_for()
+    look("conversations")
+    chat.root.get_by_label("Search all conversations").fill("nowhere to be found")
+    chat.root.get_by_text("No conversation").wait_for()
+    look("nothing-found")
+    restart(lab)
+    chat.notice.get_by_text("The kernel is gone").wait_for()
+    look("kernel-gone")
+    chat = Chat(lab.notebook.run(0))
+    chat.button("Continue").wait_for()
+    look("restarted")
+    footers = chat.footers
+    assert "stopped at max_tokens" in footers[0]
+    assert footers[1].startswith("cancelled · ")
+    assert all("tokens" in footer and " s" in footer for footer in footers)
+    assert look.found == []
+
+
+@needs_axe
+def test_a_comparison_whose_kernel_is_gone_and_restarted(stage):
+    lab, fake = stage
+    lab.notebook.rewrite(["from ipyllm import CompareWidget\nCompareWidget(['openai/a', 'openai/b'])"])
+    output, look = lab.notebook.run(0), Look(lab, ".ipyllm-compare")
+    root = output.locator(".ipyllm-compare")
+    fake.default = answer("It is **Bern**.")
+    root.locator(".ipyllm-composer textarea").fill("Which capital?")
+    root.locator(".ipyllm-composer textarea").press("Enter")
+    root.get_by_role("button", name="Tie").click()
+    root.get_by_text("Your vote, stored in the ledger").wait_for()
+    restart(lab)
+    root.locator(".ipyllm-notice").get_by_text("The rounds come back with it").wait_for()
+    look("kernel-gone")
+    root = lab.notebook.run(0).locator(".ipyllm-compare")
+    root.get_by_text("Your vote, stored in the ledger").wait_for()
+    assert root.get_by_text("Bern", exact=True).count() == 2
+    assert root.get_by_role("button", name="Tie").get_attribute("aria-pressed") == "true"
+    look("restarted")
+    assert look.found == []

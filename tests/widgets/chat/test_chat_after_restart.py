@@ -1,0 +1,140 @@
+"""After a restart of the kernel, a chat shows how its answers ended, what they took, and lets a cut one go on."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm import prune
+from ipyllm.conversations.history import conversation
+from ipyllm_widgets import ChatWidget
+from tests import fakes
+from tests.fakes import answer
+from tests.widgets.page import texts
+
+
+@pytest.fixture
+def begin(models, restart):
+    """Make a chat of the notebook; made again, it is in a restarted kernel."""
+    made = []
+
+    def make(**options):
+        if made:
+            made[-1].comm.wait_until_idle()
+            made[-1].close()
+            restart()
+        made.append(ChatWidget(**options))
+        return made[-1]
+
+    yield make
+    made[-1].comm.wait_until_idle()
+    made[-1].close()
+
+
+def ask(widget, text):
+    assert widget.comm.click("send", text=text)["error"] is None
+    return widget.comm.wait_until_idle()
+
+
+def shown(widget):
+    """Return the turns of a page that is opened now."""
+    snapshot = widget.get_state("snapshot")["snapshot"]
+    by_id = {turn["id"]: turn for turn in snapshot["turns"]}
+    return [by_id[name] for name in snapshot["order"]]
+
+
+def test_the_line_under_each_answer_comes_back_with_times_tokens_and_cost(begin, models):
+    widget = begin()
+    models.reply(answer("Paris.", reasoning="France is meant."), answer("Rome."))
+    ask(widget, "Capital of France?")
+    before = ask(widget, "Of Italy?")
+    again = begin()
+    assert [turn["footer"] for turn in shown(again)] == [turn["footer"] for turn in before.turns]
+    assert all("tokens" in turn["footer"] and " s" in turn["footer"] for turn in shown(again))
+    assert [turn["status"] for turn in shown(again)] == ["ok", "ok"]
+    assert "France is meant." in str(shown(again)[0]["parts"]["reasoning"])
+    assert again._controller.snapshot()["totals"] == before.totals
+
+
+def test_an_answer_that_was_cut_off_says_so_and_goes_on(begin, models):
+    widget = begin()
+    models.reply(answer("One, two, th", finish_reason="length"))
+    ask(widget, "Count to four.")
+    again = begin()
+    (turn,) = shown(again)
+    assert "stopped at max_tokens" in turn["footer"]
+    assert turn["resumable"]
+    models.reply(answer("ree, four."))
+    assert again.comm.click("resume", turn=turn["id"])["error"] is None
+    after = again.comm.wait_until_idle()
+    assert texts(again.messages) == ["Count to four.", "One, two, three, four."]
+    assert not after.turns[0]["resumable"]
+    assert not shown(begin())[0]["resumable"], "it is whole now"
+
+
+def test_an_answer_that_was_stopped_or_failed_says_so_and_goes_on(begin, models):
+    widget = begin()
+    models.default = fakes.drip("word ", every=0.02)
+    widget.comm.click("send", text="Long")
+    widget.comm.wait_for(lambda page: "word" in page.html())
+    widget.comm.click("stop")
+    widget.comm.wait_until_idle()
+    again = begin()
+    (stopped,) = shown(again)
+    assert (stopped["status"], stopped["resumable"]) == ("cancelled", True)
+    assert stopped["footer"].startswith("cancelled · ")
+    models.default = fakes.truncated("Half an answer that is cut off here")
+    failed = ask(again, "More").turns[-1]
+    assert failed["error"]
+    last = shown(begin())[-1]
+    assert (last["status"], last["error"], last["resumable"]) == (failed["status"], failed["error"], True)
+
+
+def test_an_answer_that_used_tools_has_the_sums_of_all_its_calls(begin, models):
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    widget = begin(tools=[add])
+    models.reply(answer("", tool_calls=[("add", {"a": 1, "b": 2})]), answer("Three."))
+    widget.send("1 + 2?").wait()
+    (before,) = widget.comm.wait_until_idle().turns
+    assert "2 calls" in before["footer"]
+    assert shown(begin())[0]["footer"] == before["footer"]
+
+
+def test_without_its_call_in_the_ledger_an_answer_still_says_how_it_ended(begin, models):
+    widget = begin()
+    models.default = fakes.drip("word ", every=0.02)
+    widget.comm.click("send", text="Long")
+    widget.comm.wait_for(lambda page: "word" in page.html())
+    widget.comm.click("stop")
+    widget.comm.wait_until_idle()
+    prune("0s")
+    widget.conversation.replace_turns(widget.conversation.turns)  # it is saved again, its calls are not
+    (turn,) = shown(begin())
+    assert (turn["footer"], turn["status"], turn["resumable"]) == ("cancelled · openai/fake-model", "cancelled", True)
+
+
+def test_the_answer_of_a_cell_has_its_line_too(begin, models):
+    from ipyllm.conversations.transcript import Turn
+    from ipyllm.registry.models import create_llm_service
+
+    widget = begin()
+    response = create_llm_service("openai/fake-model").chat("Asked in a cell")
+    question = {"role": "user", "content": "Asked in a cell"}
+    conversation("default").put_turn(Turn.answered([question, response.as_message()], "cell#1", response))
+    page = widget.comm.wait_for(lambda page: page.turns and "tokens" in page.turns[0]["footer"])
+    assert page.totals.startswith("1 answer · ")
+
+
+def test_the_transcript_of_the_chat_says_it_too(begin, models):
+    widget = begin()
+    models.reply(answer("One, two, th", finish_reason="length"), answer("Fine."))
+    ask(widget, "Count to four.")
+    ask(widget, "Thanks")
+    again = begin()
+    html, text, markdown = again._controller.static_content()
+    for kept in (html, text, markdown):
+        assert "stopped at max" in kept
+        assert kept.count("openai/fake") == 2
+    assert text.startswith("You: Count to four.\n\nModel (stopped at max_tokens · openai/fake-model · ")
