@@ -132,4 +132,3 @@ class Backlog:
 def _finished(row: Row) -> bool:
     """Return whether the call has ended. A row without a status is a late update of a finished call."""
     return row.get("status") is None or row["status"] in FINAL
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -17,11 +16,12 @@ from ipyllm.ledger.tables import tables
 from ipyllm.process_identity import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ipyllm.ledger.columns import Row, Table
 
 __all__ = ["Upserts", "is_row_error"]
+
 
 def _time_text(value: datetime) -> str:
     """Return a time in UTC as SQLAlchemy's type for SQLite writes it."""
@@ -35,7 +35,7 @@ def _json_text(value: dict[str, Any]) -> str:
 _AS_IS: Final = {"float": float, "bool": bool, "packed": bytes}
 """The types of values that drivers take as they are, by the kind of their column."""
 
-_QUICK: Final[dict[str, tuple[type, Callable[[Any], Any]]]] = {
+_QUICK: Final[Mapping[str, tuple[type, Callable[[Any], Any]]]] = {
     "time": (datetime, _time_text),
     "json": (dict, _json_text),
 }
