@@ -32,6 +32,7 @@ class Backlog:
         self._max_rows = max_rows
         self._max_text = max_text
         self._text_chars = 0
+        self._chars: dict[str, int] = {}  # of the text of each row
         self._rows: dict[str, Row] = {}
         self._unwritten: dict[str, dict[str, None]] = {}  # names of columns, in the order of arrival
         self.lost = 0
@@ -54,9 +55,8 @@ class Backlog:
         if known is None:
             self._rows[call_id] = known = dict(row)
         else:
-            self._text_chars -= _text_length(known)
             known.update(row)
-        self._text_chars += _text_length(known)
+        self._count_text(call_id, known)
         self._unwritten.setdefault(call_id, {}).update(dict.fromkeys(row))
 
     def batch(self, limit: int) -> list[Row]:
@@ -76,7 +76,7 @@ class Backlog:
             if known is None:  # dropped in the meantime, by `trim`
                 continue
             names = self._unwritten[call_id]
-            if len(names) == len(row) and row.items() <= known.items():  # nothing was merged in the meantime
+            if len(names) == len(row) and known | row == known:  # nothing was merged in the meantime
                 names = {}
             # Text that was dropped is neither known nor unwritten.
             names = {name: None for name in names if known[name] is not row.get(name, _NOTHING)}
@@ -106,10 +106,10 @@ class Backlog:
         if self._text_chars > self._max_text:
             for call_id, row in self._rows.items():
                 if _finished(row):
-                    self._text_chars -= _text_length(row)
                     for name in TEXT:  # text that was written stays in the database
                         row.pop(name, None)
                         self._unwritten[call_id].pop(name, None)
+                    self._count_text(call_id, row)
                 if self._text_chars <= self._max_text:
                     break
         excess = len(self._rows) - self._max_rows
@@ -120,13 +120,15 @@ class Backlog:
                 self.lost += 1
 
     def _drop(self, call_id: str) -> None:
-        self._text_chars -= _text_length(self._rows.pop(call_id))
+        del self._rows[call_id]
+        self._text_chars -= self._chars.pop(call_id)
+
+    def _count_text(self, call_id: str, row: Row) -> None:
+        chars = sum(map(len, filter(None, map(row.get, TEXT))))
+        self._text_chars += chars - self._chars.get(call_id, 0)
+        self._chars[call_id] = chars
 
 
 def _finished(row: Row) -> bool:
     """Return whether the call has ended. A row without a status is a late update of a finished call."""
     return row.get("status") is None or row["status"] in FINAL
-
-
-def _text_length(row: Row) -> int:
-    return sum(map(len, filter(None, map(row.get, TEXT))))

@@ -59,12 +59,14 @@ def _text(value: object) -> str:
 
 
 def _float(value: Any) -> float | None:
-    number = float(value)
+    number = value if type(value) is float else float(value)
     return number if math.isfinite(number) else None
 
 
 def _int(value: Any) -> int | None:
-    number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    number = value
+    if type(value) is not int:
+        number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
     return number if -_MAX_INT <= number <= _MAX_INT else None
 
 

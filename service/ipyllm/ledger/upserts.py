@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
@@ -14,12 +16,30 @@ from ipyllm.ledger.tables import tables
 from ipyllm.process_identity import this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ipyllm.ledger.columns import Row, Table
 
 __all__ = ["Upserts", "is_row_error"]
+
+
+def _time_text(value: datetime) -> str:
+    """Return a time in UTC as SQLAlchemy's type for SQLite writes it."""
+    return value.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def _json_text(value: dict[str, Any]) -> str:
+    return json.dumps(value) if value else "{}"
+
+
+_AS_IS: Final = {"float": float, "bool": bool, "packed": bytes}
+"""The types of values that drivers take as they are, by the kind of their column."""
+
+_QUICK: Final[Mapping[str, tuple[type, Callable[[Any], Any]]]] = {
+    "time": (datetime, _time_text),
+    "json": (dict, _json_text),
+}
+"""Types of values that SQLite's driver takes as such texts."""
 
 
 class Upserts:
@@ -34,7 +54,7 @@ class Upserts:
         for names, group in _by_columns(rows, table, now).items():
             prepared = self._prepared.get((table, names))
             if prepared is None:
-                prepared = _Prepared(self._statement(table, names), names, connection.dialect)
+                prepared = _Prepared(self._statement(table, names), table, names, connection.dialect)
                 self._prepared[table, names] = prepared
             prepared.execute(connection, group)
 
@@ -50,15 +70,19 @@ class Upserts:
 class _Prepared:
     """A statement as the driver takes it: SQLAlchemy takes twice as long to bind each row."""
 
-    def __init__(self, statement: sa.Insert, names: tuple[str, ...], dialect: sa.Dialect) -> None:
+    def __init__(self, statement: sa.Insert, table: Table, names: tuple[str, ...], dialect: sa.Dialect) -> None:
         compiled = statement.compile(dialect=dialect, column_keys=names)
         self._sql = str(compiled)
         self._order = tuple(compiled.positiontup or ()) or names
         self._values = itemgetter(*self._order)
         self._by_name = not compiled.positional
-        types = [statement.table.c[name].type.dialect_impl(dialect) for name in self._order]
-        converters = [(index, type_.bind_processor(dialect)) for index, type_ in enumerate(types)]
-        self._converters = [(index, convert) for index, convert in converters if convert is not None]
+        kinds, quick = {**table.writable, **table.private}, _QUICK if dialect.name == "sqlite" else {}
+        self._converters: list[tuple[int, type, Callable[[Any], Any] | None, Callable[[Any], Any]]] = []
+        for index, name in enumerate(self._order):
+            convert = statement.table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+            if convert is not None:
+                usual = quick.get(kinds[name], (_AS_IS.get(kinds[name], type(None)), None))
+                self._converters.append((index, *usual, convert))
 
     def execute(self, connection: sa.Connection, rows: Sequence[Row]) -> None:
         """Write ``rows``; raise StatementError for a value that cannot be converted, as SQLAlchemy does."""
@@ -72,8 +96,14 @@ class _Prepared:
 
     def _converted(self, row: Row) -> tuple[Any, ...]:
         values = list(self._values(row))
-        for index, convert in self._converters:
-            values[index] = convert(values[index])
+        for index, usual_type, quick, convert in self._converters:
+            value = values[index]
+            if value is None:
+                continue
+            if type(value) is not usual_type:
+                values[index] = convert(value)
+            elif quick is not None:
+                values[index] = quick(value)
         return tuple(values)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -17,7 +16,6 @@ from weakref import WeakKeyDictionary
 
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished, TextDelta
-from ipyllm.fork_safety import renewed_in_child
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.liveness import CHECK_S
 from ipyllm.runtime.wakeups import wake_soon
@@ -132,29 +130,30 @@ class _Channel:
     """Passes events from the service thread to a reader on another loop, which is woken only when it waits.
 
     The call refers to the channel, not to the reader, so that an abandoned reader is garbage-collected and cancels it.
+    It needs no lock: the reader alone says that it waits, before it looks for events once more, and the service thread
+    adds an event before it looks whether the reader waits.
     """
 
     def __init__(self) -> None:
         self._buffer: deque[Event] = deque()
-        self._lock = renewed_in_child(threading.Lock())
-        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None  # set by the reader
+        self._woken: object = None  # the waiter that was woken last, set by the service thread
 
     def check(self, done: InterruptibleEvent) -> None:
         """Let the reader's wait raise if the call cannot end any more; call it on the reader's loop."""
         try:
             done.check()
         except LLMError as exc:
-            with self._lock:
-                waiter, self._waiter = self._waiter, None
+            waiter = self._waiter
             if waiter is not None and not waiter[1].done():
                 waiter[1].set_exception(exc)
 
     def put(self, event: Event) -> None:
         """Add an event, on the service thread."""
-        with self._lock:
-            self._buffer.append(event)
-            waiter, self._waiter = self._waiter, None
-        if waiter is not None:
+        self._buffer.append(event)
+        waiter = self._waiter
+        if waiter is not None and waiter is not self._woken:
+            self._woken = waiter
             wake_soon(*waiter, at_once=isinstance(event, Finished))
 
     def get_nowait(self) -> Event | None:
@@ -163,14 +162,15 @@ class _Channel:
 
     async def get(self) -> Event:
         """Wait for the next event, on the reader's loop."""
-        while True:
-            with self._lock:
-                if self._buffer:
-                    return self._buffer.popleft()
-                loop = asyncio.get_running_loop()
-                future = loop.create_future()
-                self._waiter = (loop, future)
-            await future
+        while not self._buffer:
+            loop = asyncio.get_running_loop()
+            future = loop.create_future()
+            self._waiter = loop, future
+            if self._buffer:  # it has come just now
+                self._waiter = None
+            else:
+                await future
+        return self._buffer.popleft()
 
 
 class _Watch:
