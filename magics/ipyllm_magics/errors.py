@@ -21,6 +21,9 @@ __all__ = ["Interrupted", "MagicError", "in_words_of_magics", "one_sentence"]
 _OPTION = re.compile(r"\b(timeout|max_tokens)=(?:Timeout\((?!total)\w+=…\)|…)")
 _ONLY_IN_PYTHON = re.compile(r",?(?: or)? pass (?:api_key|base_url)=…")
 
+_SAYS_SO = {"schema_mismatch": "not fit the schema", "truncated": "cut off"}
+"""Words with which sentences of a kind say so, where they are not those of its name."""
+
 _RED, _PLAIN = "\x1b[31m", "\x1b[39m"
 
 
@@ -39,7 +42,7 @@ def in_words_of_magics(sentence: str) -> str:
 
 
 class MagicError(UsageError):
-    """An error as one sentence."""
+    """An error as one sentence, after a word for its kind."""
 
     def __init__(self, sentence: str, kind: str = "usage") -> None:
         # Messages of other libraries may have several lines, and quote what they were given.
@@ -47,7 +50,20 @@ class MagicError(UsageError):
         self.kind = kind
 
     def _render_traceback_(self) -> list[str]:
-        return [_printable(f"{_RED}{self.kind.replace('_', ' ')}{_PLAIN}: {self}")]
+        return [_printable(f"{_RED}{_heading(self.kind, str(self))}{_PLAIN}: {self}")]
+
+
+def _heading(kind: str, sentence: str) -> str:
+    """Return the word before a sentence: its kind, or "error" where the sentence begins by saying so itself.
+
+    Examples
+    --------
+    >>> _heading("not_found", "There is no service 'opnai'."), _heading("not_found", "openai/m was not found.")
+    ('not found', 'error')
+    """
+    words = kind.replace("_", " ")
+    said = _SAYS_SO.get(kind, words)
+    return "error" if re.search(rf"\b{re.escape(said)}\b", sentence.partition(";")[0], re.IGNORECASE) else words
 
 
 class Interrupted(KeyboardInterrupt):
@@ -70,7 +86,9 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except LLMError as exc:
-        raise MagicError(in_words_of_magics(str(exc)), exc.category) from None
+        from ipyllm.pipeline.candidates import category_of  # that of giving up is the one of the last attempt
+
+        raise MagicError(in_words_of_magics(str(exc)), category_of(exc)) from None
     except ValueError as exc:
         from ipyllm.settings import SettingsError
 

@@ -59,8 +59,9 @@ def test_the_budget_of_a_process_has_no_limit_by_default(own_settings):
 def test_the_error_of_a_route_names_every_service_that_failed():
     broke = LLMError("openai/a has no credit.", category="quota", model="openai/a")
     slow = LLMError("deepseek/b took too long.", category="timeout", model="deepseek/b")
-    said = "deepseek/b took too long. (The other services of 'fast' failed too: openai/a, quota.)"
-    assert str(all_candidates_failed([broke, slow], "fast")) == said
+    down = LLMError("Gave up.", category="max_retries_exceeded", cause="rate_limit", model="groq/c")
+    said = "deepseek/b took too long. (The other services of 'fast' failed too: openai/a, quota; groq/c, rate limit.)"
+    assert str(all_candidates_failed([broke, down, slow], "fast")) == said
 
 
 def test_only_passing_errors_are_retried():

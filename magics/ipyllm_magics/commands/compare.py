@@ -287,9 +287,12 @@ def _raise_if_all_failed(comparison: Comparison, *, shown: bool) -> None:
     """Stop Run All if every arm failed; if the columns are ``shown``, they say why."""
     errors = [error for error in comparison.errors if error is not None]
     if len(errors) == len(comparison.arms):
+        from ipyllm.pipeline.candidates import category_of
+
         reasons = "; ".join(f"{arm.mark}: {error}" for arm, error in zip(comparison.arms, errors, strict=True))
         why = "; their columns say why." if shown else f". {in_words_of_magics(reasons)}"
-        raise MagicError(f"Every arm failed{why}", errors[0].category)
+        kinds = {category_of(error) for error in errors}
+        raise MagicError(f"Every arm failed{why}", kinds.pop() if len(kinds) == 1 else "error")
 
 
 def _raise_if_nothing_extracted(comparison: Comparison, output_format: OutputFormat) -> None:

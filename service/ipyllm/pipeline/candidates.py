@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ipyllm.errors import LLMError
+from ipyllm.response import name_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +85,7 @@ def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
     *others, last = errors
     if not others:
         return last
-    failures = ", ".join(f"{error.model}, {error.category}" for error in others)
+    failures = "; ".join(f"{error.model}, {name_failure(category_of(error))}" for error in others)
     error = LLMError(
         f"{last} (The other services of {route!r} failed too: {failures}.)",
         category=last.category,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ipyllm.statistics.caveats import MAX_NAMES
@@ -103,7 +104,10 @@ def method_notes(
     ranges: dict[str, tuple[float, float]],
     interval: str,
 ) -> list[str]:
-    """Explain the correction and the ``ranges`` of intervals, and name tests in place of bootstraps, and directions."""
+    """Explain the correction, medians that contradict differences, tests in place of bootstraps, and directions.
+
+    ``ranges`` are the lowest and the highest value of each metric, on which some intervals depend.
+    """
     notes = []
     for family in families:
         comparisons = family.comparisons(table)
@@ -123,6 +127,7 @@ def method_notes(
                 "metric instead (column test)."
             )
     metrics = [metric for family in families for metric in family.metrics]
+    notes += [note for metric in metrics if (note := _opposite_medians(metric, table))]
     unknown = [metric.label for metric in metrics if metric.higher_is_better is None]
     if unknown:
         notes.append(
@@ -138,6 +143,29 @@ def method_notes(
                 f"be from {metric.format(lowest)} to {metric.format(highest)}, as in these calls."
             )
     return notes
+
+
+def _opposite_medians(metric: Metric, table: pd.DataFrame) -> str:
+    """Say of which arms the typical difference has the other sign than that of the medians beside it."""
+    rows = table[(table.index.get_level_values("metric") == metric.name) & (table["test"] == "Wilcoxon")]
+    opposite = rows[np.sign(rows["value"] - rows["baseline_value"]) * np.sign(rows["difference"]) < 0]
+    parts = []
+    for (_, arm), row in opposite.iterrows():
+        value, of_baseline = metric.format(row["value"]), metric.format(row["baseline_value"])
+        by_medians, by_prompt = ("higher", "lower") if row["difference"] < 0 else ("lower", "higher")
+        if value != of_baseline:
+            parts.append(
+                f"{arm} has the {by_medians} median ({value}, {row['baseline']} {of_baseline}) but is typically "
+                f"{by_prompt} on the same prompt, by {metric.format(abs(row['difference']))}"
+            )
+    if not parts:
+        return ""
+    if len(parts) > MAX_NAMES:
+        parts = [*parts[:MAX_NAMES], f"so it is with {len(parts) - MAX_NAMES} more"]
+    return (
+        f"On {metric.label}, {'; '.join(parts)}: a difference here compares the arms prompt by prompt, not their "
+        "medians."
+    )
 
 
 def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, correction: _Correction) -> str:

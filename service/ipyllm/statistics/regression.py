@@ -186,6 +186,11 @@ worse by 0.0722; accepted is 0.05. If it is as good as before, at least 59 promp
         f"{measure.label} {change}: from {amount(was)} to {amount(now)} over {count(found.n, 'prompt')}; "
         f"with {format_level(1 - alpha)} confidence {limit}; accepted is {amount(accepted)}.{advice}"
     )
+    if measure.kind in {"time", "speed"} and found.value * sign * (now - was) < 0 and amount(was) != amount(now):
+        sentence += (
+            " These are medians, but prompt by prompt it is typically "
+            f"{'better' if found.value > 0 else 'worse'}, by {amount(abs(found.value))}, which decides."
+        )
     sentence += _observed_range(means, measure, score_range) + _missing_and_failed(observed, measure)
     result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)
     if not passed:

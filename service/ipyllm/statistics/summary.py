@@ -252,7 +252,8 @@ def _heavy_tails(means: dict[str, dict[str, Mean]]) -> Iterator[str]:
             )
 
 
-def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float], ...], level: float) -> list[str]:
+def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float], ...], level: float) -> Iterator[str]:
+    """Say in one sentence which quantiles have no upper limit, and how many calls that takes."""
     found = []
     for q in sorted({q for metric, q in wanted if metric.endswith("_s")}):
         names = [quantile_name(metric, at) for metric, at in wanted if at == q and metric.endswith("_s")]
@@ -262,8 +263,10 @@ def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float
             if any(not math.isnan(row[name]) and math.isnan(row[f"{name}_high"]) for name in names)
         ]
         if without:
-            found.append(
-                f"The p{100 * q:g} of {join_names(without, limit=MAX_NAMES)} has no upper confidence limit at "
-                f"{format_level(level)}: that takes {calls_for_upper_limit(q, level=level)} independent calls."
-            )
-    return found
+            least = calls_for_upper_limit(q, level=level)
+            found.append(f"the p{100 * q:g} of {join_names(without, limit=MAX_NAMES)} (that takes {least:,})")
+    if found:
+        yield (
+            f"There are too few independent calls for an upper confidence limit at {format_level(level)} of "
+            f"{join_names(found)}."
+        )

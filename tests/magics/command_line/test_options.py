@@ -161,7 +161,7 @@ def params(llm, kernel, fake):
 
 def timeout(llm, kernel, fake):
     ran, _ = llm("--timeout 0.3", reply=answer("late", ttft=30))
-    assert ran.traceback[0].startswith(("timeout: ", "max retries exceeded: "))
+    assert ran.traceback[0].startswith("timeout: ")
 
 
 def cache(llm, kernel, fake):

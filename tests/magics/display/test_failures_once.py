@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from ipyllm.text.terminal import strip_control_sequences
+from ipyllm_magics.errors import MagicError
 from tests import fakes
 from tests.fakes import answer, model_not_found
 
@@ -100,6 +102,28 @@ def test_giving_up_has_one_sentence_too(kernel, kernel_fake):
     ran = kernel.run("service.chat('Hello')")
     assert ran.error.startswith("Gave up after 2 attempts: ")
     assert "direct cause" not in "\n".join(ran.traceback)
+    (magic,) = kernel.run("%llm Hello").traceback
+    assert magic.startswith("api error: Gave up after ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence", "shown"),
+    [
+        ("not_found", "openai/m was not found (HTTP 404).", "error"),
+        ("not_found", "There is no service 'opnai'.", "not found"),
+        ("connection", "The connection to openai/m was lost; try again.", "error"),
+        ("connection", "openai/m cannot be reached at host; check the connection.", "connection"),
+        ("content_filter", "The content filter of openai/m stopped the answer.", "error"),
+        ("schema_mismatch", "The answer of openai/m does not fit the schema: name: missing.", "error"),
+        ("truncated", "The response of openai/m was cut off: the stream ended; try again.", "error"),
+        ("cancelled", "The call to openai/m was cancelled.", "error"),
+        ("timeout", "openai/m took too long: no token for 3 s; allow more time with --timeout.", "timeout"),
+        ("usage", "%llm_usage: there is no column 'x'.", "usage"),
+    ],
+)
+def test_the_word_before_a_sentence_says_nothing_that_the_sentence_says_too(kind, sentence, shown):
+    (line,) = MagicError(sentence, kind)._render_traceback_()
+    assert strip_control_sequences(line) == f"{shown}: {sentence}"
 
 
 def test_the_cause_that_a_user_gives_is_shown(kernel, kernel_fake):

@@ -137,7 +137,7 @@ def test_code_is_shown_alone_and_put_into_the_next_cell(kernel, kernel_fake):
 def test_an_answer_without_code_is_shown_kept_and_said(kernel, kernel_fake):
     kernel_fake.default = answer("I cannot do that.")
     ran = kernel.run("%%llm -f code -o kept\nHow?")
-    assert ran.traceback == ["no code: The answer contains no code; the answer is in _llm."]
+    assert ran.traceback == ["error: The answer contains no code; the answer is in _llm."]
     assert "I cannot do that." in ran.text
     assert kernel.run("print(kept.content)").stdout == "I cannot do that.\n"
 
@@ -155,7 +155,7 @@ def test_an_answer_that_is_no_json_is_shown_kept_and_said(kernel, kernel_fake):
     kernel_fake.default = answer("None of it.")
     ran = kernel.run("%%llm -f json -o data\nGive.")
     assert ran.status == "error"
-    assert ran.traceback[0].startswith("no json: The answer contains no JSON")
+    assert ran.traceback[0].startswith("error: The answer contains no JSON")
     assert "None of it." in ran.text
     assert kernel.run("print(data.parsed, data.content)").stdout == "None None of it.\n"
 

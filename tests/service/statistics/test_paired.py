@@ -150,3 +150,31 @@ def test_arms_that_agree_everywhere_are_not_declared_equal():
         "On x, b equals a on every prompt; their true difference may still lie between -0.139 and 0.139 "
         "(95% interval, p > 0.99)."
     )
+
+
+def test_a_note_says_where_the_medians_contradict_the_typical_difference():
+    pairs = [(1.0, 1.5), (2.0, 2.5), (3.0, 2.9), (4.0, 4.5), (10.0, 10.5)]
+    table = st.paired(one_metric({"ttft_s": pairs}))
+    row = table.iloc[0]
+    assert row["value"] < row["baseline_value"]
+    assert row["difference"] > 0
+    (note,) = (note for note in table.notes if "median" in note)
+    assert note == (
+        "On time to first token, b has the lower median (2.9 s, a 3 s) but is typically higher on the same prompt, by "
+        "0.5 s: a difference here compares the arms prompt by prompt, not their medians."
+    )
+    turned = st.paired(one_metric({"ttft_s": [(second, first) for first, second in pairs]}))
+    assert any("b has the higher median (3 s, a 2.9 s) but is typically lower" in note for note in turned.notes)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [(1.0, 1.5), (2.0, 2.5), (3.0, 3.1), (4.0, 4.5), (10.0, 10.5)],  # both higher
+        [(1.0, 1.5), (2.0, 2.5), (3.0, 2.99999), (4.0, 4.5), (10.0, 10.5)],  # the medians are shown as equal
+        [(1.0, 1.0)] * 5,
+    ],
+)
+def test_no_note_about_medians_where_nothing_seems_to_contradict(pairs):
+    assert not [note for note in st.paired(one_metric({"ttft_s": pairs})).notes if "median" in note]
+    assert not [note for note in st.paired(one_metric({"score_s": pairs})).notes if "median" in note]

@@ -10,7 +10,7 @@ from ipyllm import statistics as st
 from ipyllm.dataframes.usage import summarise
 from ipyllm.errors import LLMError
 from ipyllm.text.format import money
-from tests.service.statistics.simulated import scored
+from tests.service.statistics.simulated import ARMS, calls, scored
 
 
 def test_the_summary_agrees_with_summarise_where_both_say_the_same(two):
@@ -98,10 +98,22 @@ def test_any_quantiles_can_be_asked_for(two):
     table = st.summarise_arms(two, quantiles=(0.5, 0.9, 0.95, 0.99))
     assert {"ttft_p90_s", "ttft_p99_s_low", "total_p99_s_high"} <= set(table.columns)
     assert table.loc["small", "ttft_p90_s"] == pytest.approx(two[two.arm == "small"]["ttft_s"].quantile(0.9))
-    assert any(
-        "The p99 of small and large has no upper confidence limit at 95%: that takes 368" in note
-        for note in table.notes
+    (note,) = (note for note in table.notes if "upper confidence limit" in note)
+    assert note == (
+        "There are too few independent calls for an upper confidence limit at 95% of the p99 of small and large (that "
+        "takes 368)."
     )
+
+
+def test_one_note_names_all_quantiles_without_an_upper_limit():
+    few = calls(ARMS, prompts=5, repeats=1)
+    table = st.summarise_arms(pd.concat([few, calls({"many": (0.5, 0.3)}, prompts=80, repeats=1)]))
+    (note,) = (note for note in table.notes if "upper confidence limit" in note)
+    assert note == (
+        "There are too few independent calls for an upper confidence limit at 95% of the p50 of small and large (that "
+        "takes 6) and the p95 of small and large (that takes 72)."
+    )
+    assert not any("upper confidence limit" in note for note in st.summarise_arms(calls(ARMS, prompts=400)).notes)
 
 
 def test_answers_that_were_cut_off_are_counted_apart_empty_ones_too_and_a_note_says_it(two):
