@@ -64,7 +64,7 @@ def test_failed_stopped_deleted_listed_and_restarted_chats(stage):
     chat = Chat(lab.notebook.run(0))
     chat.button("Continue").wait_for()
     look("restarted")
-    footers = chat.footers
+    footers = chat.footers().all_text_contents()
     assert "stopped at max_tokens" in footers[0]
     assert footers[1].startswith("cancelled · ")
     assert all("tokens" in footer and " s" in footer for footer in footers)
@@ -91,3 +91,47 @@ def test_a_comparison_whose_kernel_is_gone_and_restarted(stage):
     assert root.get_by_role("button", name="Tie").get_attribute("aria-pressed") == "true"
     look("restarted")
     assert look.found == []
+
+
+def test_a_model_is_chosen_from_the_list_of_all(stage):
+    lab, fake = stage
+    name = f"states-{next(lab.conversation_numbers)}"
+    models = [f"openai/model-{number}" for number in range(30)]
+    lab.notebook.rewrite([f"from ipyllm import ChatWidget\nChatWidget(conversation={name!r}, models={models!r})"])
+    chat = Chat(lab.notebook.run(0))
+    assert chat.model.input_value() == models[0]
+    chat.button("Models").click()
+    items = chat.root.get_by_role("menu", name="Models").get_by_role("menuitem")
+    assert items.all_text_contents() == models, "all, not only those that contain what is in the field"
+    screenshot(lab, "chat-models")
+    items.nth(20).click()
+    assert chat.model.input_value() == models[20]
+    fake.default = answer("Hello there.")
+    chat.ask("Who are you?")
+    assert fake.requests[-1].json["model"] == "model-20"
+    fake.default = fakes.drip("word ", every=0.02)
+    assert chat.box.get_attribute("placeholder") == "Ask the model …"
+    chat.type("Long")
+    chat.log.get_by_text("word word").wait_for()
+    assert chat.box.get_attribute("placeholder") == "Ask the next question …"
+    chat.log.hover()
+    chat.box.press("Escape")
+    chat.wait_until_idle()
+
+
+def test_the_way_to_the_newest_covers_nothing_and_moves_nothing(stage):
+    lab, fake = stage
+    name = f"states-{next(lab.conversation_numbers)}"
+    lab.notebook.rewrite([f"from ipyllm import ChatWidget\nChatWidget(conversation={name!r})"])
+    chat = Chat(lab.notebook.run(0))
+    fake.default = answer("\n\n".join(f"paragraph {number}" for number in range(60)))
+    chat.ask("Long")
+    newest = chat.button("↓ Newest")
+    before = chat.root.bounding_box()
+    chat.log.evaluate("log => { log.scrollTop = 100; }")
+    newest.wait_for()
+    log, button, after = chat.log.bounding_box(), newest.bounding_box(), chat.root.bounding_box()
+    assert log["y"] + log["height"] <= button["y"]
+    assert abs(after["height"] - before["height"]) < 2
+    chat.log.evaluate("log => { log.scrollTop = log.scrollHeight; }")
+    newest.wait_for(state="hidden")

@@ -31,6 +31,7 @@ _STATUS = {
     "running": "still running",
     "interrupted": "interrupted: its process ended",
 }
+_MIN_SPAN_S = 0.01
 _FAILED = {"error", "truncated"}
 _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
 
@@ -99,13 +100,18 @@ def _amounts(response: ChatResponse) -> Iterator[str]:
         yield str(TokenTotal.of_response(response))
     elif tokens := _tokens(response.usage):
         yield tokens
-    if rate := response.timing.output_tps:
+    if (rate := response.timing.output_tps) and not _came_at_once(response.timing):
         yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
     cost, sources = CostTotal.of_response(response), {step.price_source for step in steps}
     if sources == {NOT_SENT}:
         yield "not sent"
     elif cost.n_unknown < cost.n and not sources <= NOT_BILLED:
         yield str(cost)
+
+
+def _came_at_once(timing: Timing) -> bool:
+    """Return whether all tokens came so close together that a rate would be that of the network, not of the model."""
+    return timing.ttft_s is not None and timing.e2e_s is not None and timing.e2e_s - timing.ttft_s < _MIN_SPAN_S
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:

@@ -22,6 +22,11 @@ def test_a_call_in_one_line():
     assert footer(cost_usd=0.00012) == ("a/b · first token 0.08 s · 1.21 s · 36 → 120 tokens · 101 tokens/s · $0.00012")
 
 
+def test_no_rate_is_told_of_tokens_that_came_at_once():
+    assert "tokens/s" not in footer(timing=replace(TIMING, e2e_s=0.08001, output_tps=30_000_000.0))
+    assert "tokens/s" in footer(timing=replace(TIMING, e2e_s=0.1))
+
+
 def test_what_is_unknown_is_left_out():
     assert footer_text(ChatResponse(model="a/b")) == "a/b"
     assert footer_text(ChatResponse()) == ""

@@ -103,6 +103,7 @@ export class Composer {
       this.sendButton.title = label;
       this.sendButton.setAttribute("aria-label", label);
     }
+    if (this.actions.queues) this.input.placeholder = this.running ? "Ask the next question …" : "Ask the model …";
     clearTimeout(this.draftTimer);
     this.draftTimer = setTimeout(() => this.keepDraft(), DRAFT_AFTER_MS);
     this.sendButton.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.pastedTexts.length;

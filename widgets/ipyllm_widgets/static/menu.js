@@ -7,16 +7,22 @@ import { h } from "./dom.js";
  * @param {string} label
  * @param {Record<string, string>} items names by value
  * @param {(value: string) => void} choose
- * @returns {any}
+ * @returns {any} the element; its function `setItems` changes the items
  */
 export function menuButton(label, items, choose) {
   const opener = h("button", { type: "button", class: "ipyllm-button", "aria-haspopup": "menu", "aria-expanded": "false", click: () => show(menu.hidden) }, label);
-  const entries = Object.entries(items).map(([value, name]) =>
-    h("button", { type: "button", class: "ipyllm-item", role: "menuitem", tabindex: -1, click: () => {
-      show(false);
-      choose(value);
-    } }, name));
-  const menu = h("div", { class: "ipyllm-menu", role: "menu", "aria-label": label, hidden: true }, ...entries);
+  const menu = h("div", { class: "ipyllm-menu", role: "menu", "aria-label": label, hidden: true });
+  /** @type {any[]} */
+  let entries = [];
+  const setItems = (/** @type {Record<string, string>} */ offered) => {
+    entries = Object.entries(offered).map(([value, name]) =>
+      h("button", { type: "button", class: "ipyllm-item", role: "menuitem", tabindex: -1, click: () => {
+        show(false);
+        choose(value);
+      } }, name));
+    menu.replaceChildren(...entries);
+  };
+  setItems(items);
   const show = (/** @type {boolean} */ open) => {
     menu.hidden = !open;
     opener.setAttribute("aria-expanded", String(open));
@@ -39,5 +45,5 @@ export function menuButton(label, items, choose) {
     opener.setAttribute("aria-expanded", "false");
   };
   const frame = h("div", { class: "ipyllm-menu-frame", keydown, focusout }, opener, menu);
-  return frame;
+  return Object.assign(frame, { setItems });
 }

@@ -1,6 +1,7 @@
 // The settings of a question: model picker, system prompt, parameters.
 
 import { h } from "./dom.js";
+import { menuButton } from "./menu.js";
 
 /** @typedef {import("./reducer.js").ViewSettings} ViewSettings */
 
@@ -42,6 +43,11 @@ export class SettingsPanel {
       // The list shows only what matches the text: with the text selected, typing starts with the full list.
       focus: () => this.model.select(),
     });
+    this.models = menuButton("Models", {}, (model) => {
+      this.model.value = model;
+      this.change({ model });
+    });
+    this.models.hidden = true;
     this.system = h("textarea", { class: "ipyllm-input", rows: 3, dir: "auto", placeholder: "How the model should behave", change: () => this.change({ system: this.system.value }) });
     /** @type {Record<string, HTMLInputElement>} */
     this.fields = {};
@@ -70,6 +76,8 @@ export class SettingsPanel {
     this.shown = settings;
     if (String(before?.models) !== String(settings.models)) {
       this.options.replaceChildren(...settings.models.map((value) => h("option", { value })));
+      this.models.setItems(Object.fromEntries(settings.models.map((name) => [name, name])));
+      this.models.hidden = settings.models.length < 2;
     }
     if (document.activeElement !== this.model) this.model.value = settings.model;
     if (document.activeElement !== this.system) this.system.value = settings.system;

@@ -106,7 +106,7 @@ class ChatView extends LiveView {
           if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
         },
       },
-      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, conversations, settings, formats, clear),
+      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, conversations, settings, formats, clear),
       this.conversations.element,
       this.settings.element,
       h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),
