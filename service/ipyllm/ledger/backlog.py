@@ -21,7 +21,7 @@ _NOTHING: Final = object()
 
 
 class Backlog:
-    """Rows by key, with the names of the columns that are not written yet.
+    """Rows by key, with the columns that are not written yet.
 
     A row stays while its call runs or while it is unwritten. When the ledger cannot be written for long, the text of
     the oldest finished calls is dropped first (beyond ``max_text`` characters), then the oldest calls.
@@ -34,7 +34,7 @@ class Backlog:
         self._text_chars = 0
         self._chars: dict[str, int] = {}  # of the text of each row
         self._rows: dict[str, Row] = {}
-        self._unwritten: dict[str, dict[str, None]] = {}  # names of columns, in the order of arrival
+        self._unwritten: dict[str, Row] = {}  # columns in the order of arrival, the key among them
         self.lost = 0
         """Number of finished calls that were dropped to save memory."""
 
@@ -57,45 +57,41 @@ class Backlog:
         else:
             known.update(row)
         self._count_text(call_id, known)
-        self._unwritten.setdefault(call_id, {}).update(dict.fromkeys(row))
+        unwritten = self._unwritten.get(call_id)
+        if unwritten is None:
+            self._unwritten[call_id] = dict(row)
+        else:
+            unwritten.update(row)
 
     def batch(self, limit: int) -> list[Row]:
         """Return up to ``limit`` rows to write, each with its key and its unwritten columns only."""
-        batch = []
-        for call_id, names in islice(self._unwritten.items(), limit):
-            known = self._rows[call_id]
-            is_whole = len(names) == len(known)
-            batch.append(dict(known) if is_whole else {self._key: call_id, **{name: known[name] for name in names}})
-        return batch
+        return [dict(row) for row in islice(self._unwritten.values(), limit)]
 
     def mark_written(self, batch: Iterable[Row]) -> None:
         """Mark ``batch`` as written. Rows of running calls stay, in case the database is lost."""
         for row in batch:
             call_id = row[self._key]
-            known = self._rows.get(call_id)
-            if known is None:  # dropped in the meantime, by `trim`
+            unwritten = self._unwritten.get(call_id)
+            if unwritten is None:  # dropped in the meantime, by `trim`
                 continue
-            names = self._unwritten[call_id]
-            if len(names) == len(row) and known | row == known:  # nothing was merged in the meantime
-                names = {}
-            # Text that was dropped is neither known nor unwritten.
-            names = {name: None for name in names if known[name] is not row.get(name, _NOTHING)}
-            if names:
-                self._unwritten[call_id] = names
-            else:
-                del self._unwritten[call_id]
-                if _finished(known):
-                    self._drop(call_id)
+            if unwritten != row:  # something was merged, or text was dropped, in the meantime
+                rest = {name: value for name, value in unwritten.items() if value is not row.get(name, _NOTHING)}
+                if rest:
+                    self._unwritten[call_id] = {self._key: call_id, **rest}
+                    continue
+            del self._unwritten[call_id]
+            if _finished(self._rows[call_id]):
+                self._drop(call_id)
 
     def mark_all_unwritten(self) -> None:
         """Mark all columns unwritten, so that all rows are written to a new database."""
-        self._unwritten = {call_id: dict.fromkeys(row) for call_id, row in self._rows.items()}
+        self._unwritten = {call_id: dict(row) for call_id, row in self._rows.items()}
 
     def touch_running(self) -> None:
         """Mark the rows of running calls unwritten, so that other hosts see that this process is alive."""
         for call_id, row in self._rows.items():
             if not _finished(row):
-                self._unwritten.setdefault(call_id, {})["status"] = None
+                self._unwritten.setdefault(call_id, {self._key: call_id})["status"] = row["status"]
 
     def rows(self) -> Sequence[Row]:
         """Return the rows with unwritten columns, complete."""

@@ -13,7 +13,7 @@ import asyncio
 import io
 import json
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
@@ -26,6 +26,7 @@ from yarl import URL
 
 from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.transport.bounded_body import bounded
+from ipyllm.transport.direct_post import DirectPost, NotDirectError
 from ipyllm.transport.redirects import REDIRECTS, RedirectRefusedError, redirected
 from ipyllm.transport.timed_session import timed_session
 
@@ -161,7 +162,6 @@ class PreparedClient:
     """
 
     def __init__(self, requests: Mapping[Api, httpx2.Request], limits: httpx2.Limits, context: ssl.SSLContext) -> None:
-        self._urls = {api: URL(str(request.url)) for api, request in requests.items()}
         request = next(iter(requests.values()))
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.multi_items() if name.lower() not in _SET_BY_AIOHTTP
@@ -180,6 +180,8 @@ class PreparedClient:
             headers=headers,
             auto_decompress=False,
         )
+        self._urls = {api: URL(str(request.url)) for api, request in requests.items()}
+        self._direct = {api: DirectPost(self._session, url) for api, url in self._urls.items()}
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
         self.usable = True
@@ -205,7 +207,7 @@ class PreparedClient:
             timeout = self._timeouts[connect_s] = aiohttp.ClientTimeout(sock_connect=connect_s)
         failed: Exception
         try:
-            response = await self._post(self._urls[api], content, headers, timeout, times)
+            response = await self._post(api, content, headers, timeout, times)
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
@@ -218,7 +220,7 @@ class PreparedClient:
 
     async def _post(
         self,
-        url: URL,
+        api: Api,
         content: bytes,
         headers: Headers,
         limits: aiohttp.ClientTimeout,
@@ -229,8 +231,12 @@ class PreparedClient:
         A server that closes it later may have been at work: then only the retries of the call may send it again.
         """
         began_s = monotonic()
+        url = self._urls[api]
         options: dict[str, Any] = {"headers": dict(headers) or None, "allow_redirects": False, "timeout": limits}
         try:
+            with suppress(NotDirectError):
+                if not headers:
+                    return await self._direct[api].send(content, limits)
             return await self._session.post(url, data=_body(content), **options)
         except _UNANSWERED as exc:
             was_new = times.connect_ns is not None or isinstance(exc, aiohttp.ClientConnectorError)
