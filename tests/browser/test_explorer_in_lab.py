@@ -18,6 +18,23 @@ from tests.answered_experiment import MODELS, reviews
 explorer = reviews(60, MODELS[:3], name="reviews").explore()
 explorer
 """
+MAKE_MANY = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from ipyllm_widgets.explorer import shown_rows
+from tests.answered_experiment import MODELS, reviews
+shown_rows._AT_ONCE = 0  # any experiment has many calls
+results = reviews(60, MODELS[:3], name="many")
+read, _ = results.matrix, results.calls
+
+def read_when_told():
+    while not Path({{gate!r}}).exists():
+        time.sleep(0.02)
+    return read()
+
+results.matrix = read_when_told
+"""
 SELECTION = """
 import time
 until = time.monotonic() + 30
@@ -89,4 +106,47 @@ def test_votes_notes_and_marks_by_key_reach_the_kernel_and_the_notebook(lab):
     page.status.get_by_text("12 of 60 rows").wait_for()
     assert notebook.output(0).locator(".ipyllm-xstill table").is_hidden()
     assert lab.external_requests == []
+    assert lab.errors == []
+
+
+@pytest.mark.thorough
+def test_the_first_rows_are_shown_while_the_others_are_read(lab, tmp_path):
+    gate = tmp_path / "gate"
+    explore = "explorer = results.explore()\nexplorer"
+    boxed = "import ipywidgets\nipywidgets.VBox([results.explore()])"
+    notebook = lab.open([MAKE_MANY.format(gate=str(gate)), explore, boxed])
+    notebook.run(0)
+    notebook.start(1)
+    explorer = Explorer(notebook.output(1).locator(".ipyllm-explorer"), lab.page)
+    explorer.status.get_by_text("the first 50 of 60 rows · the others are being read …").wait_for()
+    regressed = explorer.filter("regressed")
+    assert regressed.inner_text() == "▼ regressed …"
+    regressed.click()
+    explorer.root.get_by_label("Reverse the order").click()
+    explorer.press("j")
+    explorer.status.get_by_text("the others are being read, then filters and order apply").wait_for()
+    assert explorer.shown()[:3] == [1, 2, 3]
+    gate.touch()
+    explorer.status.get_by_text("12 of 60 rows").wait_for()
+    notebook.wait_for_end(1)
+    assert regressed.inner_text() == "▼ regressed 12"
+    assert explorer.shown()[-2:] == [7, 2]
+    assert explorer.active.locator(".ipyllm-xline span").nth(1).inner_text() == "2"  # as before
+
+    # A read that is interrupted is said to be so, and what needs all rows reads them.
+    gate.unlink()
+    notebook.start(1)
+    explorer.status.get_by_text("the first 50 of 60 rows").wait_for()
+    notebook.interrupt(1)
+    assert "KeyboardInterrupt" in notebook.output(1).inner_text()
+    explorer.root.get_by_text("The rows were not read: It was interrupted.").wait_for()
+    explorer.status.get_by_text("the others were not read").wait_for()
+    gate.touch()
+    explorer.search.fill("hedges (6)")
+    explorer.status.get_by_text("1 of 60 rows").wait_for()
+    assert explorer.root.get_by_role("alert").is_hidden()
+
+    # Shown otherwise than by its cell, it asks for them.
+    output = notebook.run(2)
+    output.locator(".ipyllm-xstatus").get_by_text("60 rows · selection").wait_for()
     assert lab.errors == []

@@ -139,6 +139,11 @@ class AnswerMatrix:
     rows: tuple[MatrixRow, ...]
     _read_calls: Callable[[], pd.DataFrame]
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether each arm was asked about each prompt, and all calls have ended."""
+        return all(cell is not None and cell.status in FINAL for row in self.rows for cell in row.cells)
+
     @cached_property
     def calls(self) -> pd.DataFrame:
         """``results.calls``, without warm-ups, as they are when they are read here first."""

@@ -57,10 +57,12 @@ class Grid:
     """All trials of an experiment: arms × prompts × repeats.
 
     ``prompts`` are those of all templates; an arm asks those of its own. ``self.prompts`` are those of the first, one
-    for each row.
+    for each row. ``trials`` are those of a larger grid, in the order of this one.
     """
 
-    def __init__(self, arms: Sequence[Arm], prompts: Sequence[Prompt], repeats: int) -> None:
+    def __init__(
+        self, arms: Sequence[Arm], prompts: Sequence[Prompt], repeats: int, trials: Iterable[Trial] | None = None
+    ) -> None:
         self.arms = tuple(arms)
         self._of_variant: dict[str, list[Prompt]] = {}
         for prompt in prompts:
@@ -68,7 +70,14 @@ class Grid:
         self.prompts = tuple(next(iter(self._of_variant.values()), ()))
         self.all_prompts = tuple(prompts)
         self.repeats = repeats
-        self.trials = {trial.key: trial for trial in self._make()}
+        self.trials = {trial.key: trial for trial in (self._make() if trials is None else trials)}
+
+    def first(self, n: int) -> Grid:
+        """Return the grid of the first ``n`` rows, with the same trials."""
+        ids = {prompt.prompt_id for prompt in self.prompts[:n]}
+        prompts = [prompt for prompt in self.all_prompts if prompt.prompt_id in ids]
+        trials = [trial for trial in self.trials.values() if trial.prompt.prompt_id in ids]
+        return Grid(self.arms, prompts, self.repeats, trials)
 
     def __len__(self) -> int:
         return len(self.arms) * len(self.prompts) * self.repeats

@@ -60,7 +60,8 @@ class LedgerProgress:
     """The rows of one experiment, as the ledger has them now.
 
     Rows of trials that are not in the grid belong to an earlier grid; ``texts`` has answers that are not in the ledger.
-    ``only`` reads these columns and those that :meth:`done` and :meth:`calls` need, instead of all.
+    ``only`` reads these columns and those that :meth:`done` and :meth:`calls` need, instead of all, and ``prompt_ids``
+    only the rows with these.
     """
 
     @without_collections()
@@ -72,6 +73,7 @@ class LedgerProgress:
         texts: Mapping[str, str] | None = None,
         *,
         only: AbstractSet[str] | None = None,
+        prompt_ids: tuple[str, ...] = (),
     ) -> None:
         from ipyllm.dataframes.filters import read_frame
         from ipyllm.ledger.query import Query
@@ -79,7 +81,8 @@ class LedgerProgress:
         self._grid = grid
         self._name = name
         self._texts = texts or {}
-        rows = read_frame(Query(experiments=(name,), only=None if only is None else _COLUMNS | only - _OF_GRID), ledger)
+        columns = None if only is None else _COLUMNS | only - _OF_GRID
+        rows = read_frame(Query(experiments=(name,), prompt_ids=prompt_ids, only=columns), ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
             trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)

@@ -6,11 +6,12 @@ from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.conditions import CONDITIONS, TIMES_LEFT_OUT, in_words
+from ipyllm.dataframes.conditions import CONDITIONS
 from ipyllm.experiment.conditions import with_conditions
 from ipyllm.experiment.input_columns import InputTable, in_order
 from ipyllm.experiment.ledger_progress import LedgerProgress, cost_sentence
-from ipyllm.experiment.trial_outcomes import error_message, failure_categories, trial_outcomes
+from ipyllm.experiment.state_in_words import state_in_words
+from ipyllm.experiment.trial_outcomes import trial_outcomes
 
 if TYPE_CHECKING:
     import os
@@ -183,33 +184,7 @@ class Results:
     @property
     def state(self) -> str:
         """Sentences about the progress and the errors of the experiment."""
-        calls = self._outcomes()
-        total = len(self._grid)
-        failed = calls[calls["status"].isin(["error", "truncated"])]
-        answered = int((calls["status"] == "ok").sum())
-        earlier = calls[calls["reused"]]
-        if len(failed) and len(failed) == total:
-            message = error_message(self._ledger, failed["call_id"].iloc[0])
-            sentences = [f"All {total} calls failed ({failure_categories(failed)}): {message}"]
-        else:
-            from_earlier = (
-                f" ({len(earlier)} of {total} from an earlier run {in_words(earlier)})" if len(earlier) else ""
-            )
-            sentences = [f"{answered} of {total} calls have an answer{from_earlier}."]
-            if len(earlier) and earlier["other_conditions"].any():
-                sentences.append(TIMES_LEFT_OUT)
-            if len(failed):
-                sentences.append(f"{len(failed)} failed ({failure_categories(failed)}).")
-        left = total - answered - len(failed)
-        run = self._current_run()
-        if run is not None and not run.done.is_set():
-            alone = "; embedded models are asked one call at a time" if run.progress.one_at_a_time else ""
-            sentences.append(f"It is running; {left} of the calls have not ended{alone}.")
-        elif left:
-            reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
-            sentences += [] if run is None else run.progress.problems()
-            sentences.append(f"{left} were not made{reason} Call run() again to continue.")
-        return " ".join(sentences)
+        return state_in_words(self._outcomes(), len(self._grid), self._current_run(), self._ledger)
 
     @property
     def costs(self) -> pd.DataFrame:
@@ -299,6 +274,24 @@ class Results:
         if scored is None:
             scored = self._scored()
         return answer_matrix(self._name, self._grid, scored, self._scores.scorers, lambda: self.calls)
+
+    def first_rows(self, n: int) -> AnswerMatrix | None:
+        """Return :meth:`matrix` of the first ``n`` prompts alone, in a small part of the time.
+
+        None if one of their trials has not ended, or is not scored yet. A score whose direction depends on all scores
+        flags nothing.
+        """
+        from ipyllm.experiment.answer_matrix import COLUMNS, answer_matrix
+
+        grid = self._grid.first(n)
+        ids = tuple(prompt.prompt_id for prompt in grid.prompts)
+        calls = LedgerProgress(self._name, grid, self._ledger, self._texts, only=COLUMNS, prompt_ids=ids).calls()
+        scored = self._scores.join_known(self._parsed.join(self._parsed.checked(calls)))
+        if scored is None:
+            return None
+        scored.attrs["directions"] = self._scores.declared_directions
+        matrix = answer_matrix(self._name, grid, scored, self._scores.scorers, lambda: self.calls)
+        return matrix if matrix.has_ended else None
 
     def judgements(self, matrix: AnswerMatrix) -> RowJudgements:
         """Return the votes and notes on the rows of a matrix, and the means to add some."""

@@ -40,6 +40,12 @@ class Scores:
         """The scorers in use, as :class:`~ipyllm.scorers.Scorer`."""
         return self._scorers
 
+    @property
+    def declared_directions(self) -> dict[str, bool | None]:
+        """By the column of each score, whether higher is better; None where that is not declared."""
+        directions = {scorer.columns[0]: scorer.higher_is_better for scorer in self._scorers}
+        return {column: None if direction == "infer" else direction for column, direction in directions.items()}
+
     def reset(self, scorers: Iterable[Any]) -> None:
         """Use these scorers from now on, and forget all scores, stored ones included."""
         given = list(scorers) if not isinstance(scorers, str) else scorers
@@ -161,8 +167,8 @@ class Scores:
         call_ids = plain_list(calls["call_id"])
         columns: dict[str, pd.Series[Any]] = {}
         for scorer in self._scorers:
-            given = {name for found in self._by_call.values() for name in found.get(scorer.name, ())}
             scored = [self._by_call.get(call_id, {}).get(scorer.name, {}) for call_id in call_ids]
+            given = {name for found in scored for name in found}
             for nth, name in enumerate(scorer.columns):
                 if nth < _ALWAYS_SHOWN or name in given:
                     is_text = name.endswith(("_error", "_reason"))

@@ -145,6 +145,7 @@ class Query(Conditions):
         "status": "statuses",
         "origin": "origins",
         "experiment": "experiments",
+        "prompt_id": "prompt_ids",
     }
 
     call_ids: tuple[str, ...] = ()
@@ -152,6 +153,7 @@ class Query(Conditions):
     statuses: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     experiments: tuple[str, ...] = ()
+    prompt_ids: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     containing: str = ""
 

@@ -25,6 +25,18 @@ def grid(prompts=10, repeats=1, **options):
     )
 
 
+def test_the_first_rows_of_a_grid_have_the_trials_of_the_whole_grid():
+    prompts = read_prompts(["a", "b", "a b"], {"one": "{{ prompt }}", "two": "{{ prompt|reverse }}", "three": "b"})[0]
+    whole = Grid(make_arms([ONE, TWO], variants=("one", "two", "three")), prompts, 2)
+    first = whole.first(2)
+    asked = {id(trial) for trial in whole.trials.values() if trial.prompt.row < 2}
+    assert {id(trial) for trial in first.trials.values()} == asked
+    assert len(first) == len(first.trials) == len(asked) == 24
+    assert [prompt.text for prompt in first.all_prompts] == ["a", "b", "a", "b", "b", "b"]
+    assert {trial.prompt.row for trials in first.earlier_keys.values() for trial in trials} == {0, 1}
+    assert len(whole.prompts) == 3
+
+
 def test_an_arm_is_called_by_what_tells_it_from_the_others():
     assert labels([ONE, TWO]) == ["any-model", "llama3.2"]
     assert labels(ONE, params={"temperature": 0}) == ["any-model"]

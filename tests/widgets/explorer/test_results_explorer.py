@@ -10,6 +10,8 @@ import comm
 import pytest
 
 from ipyllm import LLMError, votes
+from ipyllm.scorers import Scorer
+from ipyllm_widgets.explorer import shown_rows
 from tests.answered_experiment import MODELS, answered, reviews
 from tests.widgets.page import PageComm
 
@@ -43,6 +45,10 @@ def table_of(explorer):
 
 def sent(explorer, kind):
     return [message for message in explorer.comm.custom if message["kind"] == kind]
+
+
+def updates(explorer):
+    return [message for message in explorer.comm.sent if message.get("method") == "update"]
 
 
 def select(explorer, *rows):
@@ -242,3 +248,121 @@ def test_keys_are_masked_in_whatever_is_sent(explore):
     shown = json.dumps(table_of(explorer)) + json.dumps(explorer.comm.sent, default=str)
     assert key not in shown
     assert key[:18] not in shown
+
+
+# ---- the first rows of many ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_first(monkeypatch):
+    """Take the two first rows of any experiment as the first of many."""
+    monkeypatch.setattr(shown_rows, "_AT_ONCE", 0)
+    monkeypatch.setattr(shown_rows, "_FIRST_ROWS", 2)
+
+
+def scored(results):
+    assert len(results.calls)
+    return results
+
+
+def fails(results, exc):
+    """Let the results raise ``exc`` when all are read, or, with None, read them."""
+
+    def matrix():
+        raise exc
+
+    if exc is None:
+        del results.matrix
+    else:
+        results.matrix = matrix
+
+
+def test_the_first_rows_of_many_are_shown_before_the_others_are_read(explore, two_first, monkeypatch):
+    results = scored(reviews(5, name="reviews"))
+    whole = table_of(explore(results, most_rows=2)) | {"leftOut": 0}
+    explorer = explore(results)
+    table = table_of(explorer)
+    assert table.pop("expected") == 5
+    # "right" is inferred to be better where it is higher, of all its scores: whether one is regressed is not known yet.
+    assert [each["direction"] for each in table["scorers"]] == [None, True]
+    table["scorers"][0]["direction"] = True
+    assert table == whole
+    assert repr(explorer) == "ResultsExplorer('reviews': 5 rows × 2 arms)"
+
+    assert explorer.comm.click("read")["error"] is None
+    judgements, rest = updates(explorer)
+    assert (judgements["state"], rest["buffers"]) == ({"judgements": {}}, [explorer.table])
+    monkeypatch.undo()
+    assert table_of(explorer) == table_of(explore(results))
+    explorer.comm.click("read")
+    assert len(updates(explorer)) == 2
+
+
+def test_a_score_whose_direction_depends_on_all_scores_flags_nothing_before_they_are_read(explore, two_first):
+    scorer = Scorer("n", lambda response: len(response.content), takes_row=False, inline=True)
+    results = answered(["a", "b", "c", "d"], lambda arm, prompt, _: {"response": "x" * (1 - arm) + "y" * (prompt > 2)},
+                       scorers=[scorer])  # fmt: skip
+    explorer = explore(scored(results))
+    assert table_of(explorer)["cells"][1] | {"texts": []} == {
+        "texts": [], "statuses": ["ok", "ok"], "flags": [0, 0], "scores": [[0, 0]],
+    }  # fmt: skip
+    explorer.comm.click("read")
+    assert table_of(explorer)["cells"][1]["flags"] == [0] * 4  # of 2, 1 and 0: it is not known which is better
+
+
+def test_commands_and_the_selection_do_not_do_with_the_first_rows(explore, two_first):
+    results = scored(reviews(5))
+    assert len(explore(results).selection) == 10
+    assert search(explore(results), "timeout=") == [3]
+    assert select(explore(results), 4) is None
+    explorer = explore(results)
+    assert explorer.comm.click("row", row=4)["error"] is None
+    assert sent(explorer, "row")[0]["details"]["columns"] == [["label", "positive"], ["stars", "5"]]
+    assert "a row that is not there" in explore(results).comm.click("row", row=5)["error"]
+    explorer = explore(results)
+    assert explorer.comm.click("note", row=3, text="Ask again.")["error"] is None
+    opened = explore(results)
+    assert opened.comm.sent[0]["state"]["judgements"] == {}
+    opened.comm.click("read")
+    assert opened.get_state("judgements")["judgements"] == {"3": {"vote": "", "note": "Ask again."}}
+
+
+def test_the_first_rows_leave_out_what_all_prompts_begin_with(explore, two_first):
+    rows = [{"prompt": f"Answer in one word, please. {end}"} for end in ("Is it a, or b?", "Is it a, or c?", "Why?")]
+    explorer = explore(answered(rows, lambda *_: {"response": "x"}))
+    assert table_of(explorer)["prompts"] == ["… Is it a, or b?", "… Is it a, or c?"]
+
+
+@pytest.mark.parametrize(
+    ("exc", "reason"),
+    [
+        (LLMError("The ledger is gone.", category="bad_request"), "The ledger is gone."),
+        (OSError("disk"), "OSError: disk"),
+        (KeyboardInterrupt(), "It was interrupted."),
+    ],
+)
+def test_a_page_is_told_why_the_other_rows_are_missing_and_they_are_read_on_request(explore, two_first, exc, reason):
+    results = scored(reviews(5))
+    explorer = explore(results)
+    fails(results, exc)
+    with pytest.raises(type(exc)):
+        _ = explorer.selection
+    fails(results, None)
+    assert explorer.comm.click("read")["error"] is None  # a page that is loaded again: what was stopped stays so
+    assert [message["reason"] for message in sent(explorer, "unread")] == [reason] * 2
+    assert table_of(explorer)["expected"] == 5
+    explorer.refresh()
+    assert len(table_of(explorer)["ids"]) == 5
+    assert explorer.comm.click("read")["error"] is None
+    assert len(sent(explorer, "unread")) == 2
+
+
+@pytest.mark.parametrize("given", [{"status": "running"}, None])
+def test_all_is_read_at_once_if_one_of_the_first_calls_has_not_ended(explore, two_first, given):
+    explorer = explore(answered(["a", "b", "c"], lambda arm, prompt, _: {} if prompt or arm else given))
+    assert len(table_of(explorer)["ids"]) == 3
+
+
+def test_all_is_scored_at_once_if_one_of_the_first_calls_is_not(explore, two_first):
+    explorer = explore(reviews(5))
+    assert len(table_of(explorer)["ids"]) == 5

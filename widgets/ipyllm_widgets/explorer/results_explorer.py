@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from array import array
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import traitlets
 
-from ipyllm.errors import bad_request
+from ipyllm.errors import LLMError, bad_request
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.runtime.short_pauses import without_collections
+from ipyllm.text.format import shorten
+from ipyllm.text.redact import redact
 from ipyllm.validate import validate_int
 from ipyllm_widgets import modules
 from ipyllm_widgets.explorer.page import static_html
-from ipyllm_widgets.explorer.table_payload import input_columns, row_payload, search_text, table_payload
+from ipyllm_widgets.explorer.shown_rows import ShownRows, all_rows, first_rows
+from ipyllm_widgets.explorer.table_payload import row_payload
 from ipyllm_widgets.live_widget import CommandWidget
 from ipyllm_widgets.packed import packed
 from ipyllm_widgets.static_output import StaticContent, StaticOutput
@@ -22,23 +27,24 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ipyllm.experiment.answer_matrix import AnswerMatrix, MatrixRow
+    from ipyllm.experiment.answer_matrix import MatrixRow
     from ipyllm.experiment.results import Results
-    from ipyllm.experiment.row_judgements import RowJudgements
 
 __all__ = ["ResultsExplorer"]
+
+_ERROR_CHARS: Final = 1_000
 
 
 class ResultsExplorer(CommandWidget):
     """The answers of an experiment, prompts × arms, with scores, reasons, filters, votes and notes.
 
     The page has a table of all rows, with the beginnings of their texts, and filters and sorts it by itself. It asks
-    for full texts and for a search.
+    for full texts and for a search. The first rows of many are shown while the others are read.
 
     Parameters
     ----------
     results : Results
-        Of an experiment. They are read once; :meth:`refresh` reads them again.
+        Of an experiment. They are read once, at the latest when they are shown; :meth:`refresh` reads them again.
     most_rows : int
         Maximum number of rows.
 
@@ -51,6 +57,7 @@ class ResultsExplorer(CommandWidget):
     _esm = modules.script("explorer/explorer.js")
     _css = modules.styles("widget.css", "explorer/explorer.css")
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "read": {},
         "row": {"row": int},
         "search": {"text": str},
         "select": {},
@@ -65,21 +72,25 @@ class ResultsExplorer(CommandWidget):
     def __init__(self, results: Results, *, most_rows: int = 20_000) -> None:
         self._most_rows = validate_int("most_rows", most_rows, 1)
         self._results = results
-        self._read()
+        self._reading = renewed_in_child(threading.RLock())
+        self._unread = ""  # why the rows after the first ones could not be read
+        self._shown: ShownRows = first_rows(results, self._most_rows) or all_rows(results, self._most_rows)
+        self._selected: Sequence[int] | None = None  # as the page has not said
         self._static_output = StaticOutput(self._static_content)
         super().__init__()
 
     @traitlets.default("table")
     def _default_table(self) -> bytes:
-        return packed(table_payload(self._matrix, self._rows))
+        return packed(self._shown.payload())
 
     def __repr__(self) -> str:
-        return f"ResultsExplorer({self._matrix.experiment!r}: {len(self._rows)} rows × {len(self._matrix.arms)} arms)"
+        matrix = self._shown.matrix
+        return f"ResultsExplorer({matrix.experiment!r}: {self._shown.n_rows} rows × {len(matrix.arms)} arms)"
 
     def refresh(self) -> None:
         """Read the results again, such as those of a run that goes on, and show all rows."""
-        self._read()
-        self.set_trait("table", self._default_table())
+        with self._reading:
+            self._read()
         self._static_output.update()
 
     @property
@@ -89,25 +100,22 @@ class ResultsExplorer(CommandWidget):
         The columns of ``results.calls``, then ``vote`` (the preferred arm, ``"tie"`` or ``"both_bad"``) and ``note``,
         empty where there is none. Without a page, all rows.
         """
-        calls, rows = self._matrix.calls_of([self._rows[index] for index in self._selected])
-        return calls.assign(
-            vote=[self._judged.vote_on(row) for row in rows], note=[self._judged.note_on(row) for row in rows]
-        )
+        shown = self._all_rows()
+        chosen = shown.rows if self._selected is None else [shown.rows[index] for index in self._selected]
+        calls, rows = shown.matrix.calls_of(chosen)
+        judged = shown.judged
+        return calls.assign(vote=list(map(judged.vote_on, rows)), note=list(map(judged.note_on, rows)))
 
     def get_state(self, key: str | Iterable[str] | None = None, drop_defaults: bool = False) -> dict[str, Any]:
         """Return the synced state with the current votes and notes."""
         state: dict[str, Any] = super().get_state(key, drop_defaults)
         if "judgements" in state or (drop_defaults and key is None):
-            state["judgements"] = {
-                str(index): judged
-                for index, row in enumerate(() if self._judged.are_none else self._rows)
-                if any((judged := self._judgement(row)).values())
-            }
+            state["judgements"] = self._shown.judgements()
         return state
 
     def close(self) -> None:
         """Remove the widget; the notebook keeps the view of its first rows, with the current votes and notes."""
-        if getattr(self, "_static_output", None) is not None and self._static_output.is_shown:
+        if getattr(self, "_static_output", None) is not None and self._static_output.is_shown and not self._unread:
             self._static_output.update()
         super().close()
 
@@ -115,37 +123,53 @@ class ResultsExplorer(CommandWidget):
         self._static_output.show_below(self)
 
     def _static_content(self) -> StaticContent:
-        return StaticContent(static_html(self._matrix, self._judged), repr(self))
+        shown = self._all_rows()
+        return StaticContent(static_html(shown.matrix, shown.judged), repr(self))
 
+    def _all_rows(self) -> ShownRows:
+        """Return all rows, which are read and shown now if there are only the first ones."""
+        with self._reading:
+            if not self._shown.is_whole:
+                self._read()
+            return self._shown
+
+    @without_collections()
     def _read(self) -> None:
-        self._matrix: AnswerMatrix = self._results.matrix()
-        self._rows: Sequence[MatrixRow] = self._matrix.rows[: self._most_rows]
-        if not any(cell for row in self._matrix.rows for cell in row.cells):
-            raise bad_request("There are no answers to explore yet: run the experiment first.")
-        self._judged: RowJudgements = self._results.judgements(self._matrix)
-        self._selected: Sequence[int] = range(len(self._rows))
-        self._columns = input_columns(self._rows)
-        self._searchable: list[str] | None = None
-
-    def _judgement(self, row: MatrixRow) -> dict[str, str]:
-        return {"vote": self._judged.vote_key_on(row), "note": self._judged.note_on(row)}
+        """Read all rows, and show them; a page that waits for them is told why they cannot be read."""
+        try:
+            self._shown = all_rows(self._results, self._most_rows)
+        except BaseException as exc:
+            self._unread = _reason(exc)
+            self.channel.send("unread", reason=self._unread)
+            raise
+        self._unread = ""
+        self._selected = None
+        self.send_state("judgements")  # first: the page draws them with the table
+        self.set_trait("table", self._default_table())
 
     def _row(self, index: int) -> MatrixRow:
-        if not 0 <= index < len(self._rows):
+        rows = self._all_rows().rows
+        if not 0 <= index < len(rows):
             raise bad_request("The page asked for a row that is not there: reload the page.")
-        return self._rows[index]
+        return rows[index]
 
     # ---- commands of the page ------------------------------------------------------------------------
 
+    def _do_read(self, _content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        """Read the rows that a page misses, unless that was interrupted or has failed, which the page is told."""
+        with self._reading:
+            if self._unread:
+                self.channel.send("unread", reason=self._unread)
+            else:
+                self._all_rows()
+
     def _do_row(self, content: dict[str, Any], _buffers: Sequence[Any], *, row: int) -> None:
-        details = row_payload(self._matrix, self._row(row), self._columns)
+        chosen = self._row(row)
+        details = row_payload(self._shown.matrix, chosen, self._shown.columns)
         self.channel.send("row", nonce=content.get("nonce"), row=row, details=details)
 
     def _do_search(self, content: dict[str, Any], _buffers: Sequence[Any], *, text: str) -> None:
-        if self._searchable is None:
-            self._searchable = [search_text(row) for row in self._rows]
-        words = text.casefold().split()
-        found = [index for index, each in enumerate(self._searchable) if all(word in each for word in words)]
+        found = self._all_rows().search(text)
         self.channel.send("found", nonce=content.get("nonce"), buffers=[array("I", found).tobytes()])
 
     def _do_select(self, _content: dict[str, Any], buffers: Sequence[Any]) -> None:
@@ -157,16 +181,27 @@ class ResultsExplorer(CommandWidget):
         self._selected = indices
 
     def _do_vote(self, _content: dict[str, Any], _buffers: Sequence[Any], *, row: int, outcome: str) -> None:
-        arms = self._matrix.arms
+        arms = self._shown.matrix.arms
         if outcome.isdecimal():
             outcome = arms[int(outcome)] if int(outcome) < len(arms) else ""
-        self._judged.vote(self._row(row), None if outcome == "none" else outcome)
+        chosen = self._row(row)
+        self._shown.judged.vote(chosen, None if outcome == "none" else outcome)
         self._show_judgement([row])
 
     def _do_note(self, _content: dict[str, Any], _buffers: Sequence[Any], *, row: int, text: str) -> None:
         chosen = self._row(row)
-        self._judged.note(chosen, text)
-        self._show_judgement([index for index, each in enumerate(self._rows) if each.prompt_id == chosen.prompt_id])
+        self._shown.judged.note(chosen, text)
+        rows = self._shown.rows
+        self._show_judgement([index for index, each in enumerate(rows) if each.prompt_id == chosen.prompt_id])
 
     def _show_judgement(self, indices: Iterable[int]) -> None:
-        self.channel.send("judged", rows={str(index): self._judgement(self._rows[index]) for index in indices})
+        self.channel.send("judged", rows={str(index): self._shown.judgement(index) for index in indices})
+
+
+def _reason(exc: BaseException) -> str:
+    """Return in a sentence why rows could not be read."""
+    if isinstance(exc, LLMError):
+        return shorten(str(exc), _ERROR_CHARS)
+    if isinstance(exc, KeyboardInterrupt):
+        return "It was interrupted."
+    return shorten(redact(f"{type(exc).__name__}: {exc}"), _ERROR_CHARS)

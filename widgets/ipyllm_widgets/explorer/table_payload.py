@@ -18,22 +18,27 @@ if TYPE_CHECKING:
 
     from ipyllm.experiment.answer_matrix import AnswerMatrix, Cell, Facts, MatrixRow
 
-__all__ = ["excerpt", "input_columns", "row_payload", "search_text", "table_payload"]
+__all__ = ["LOOKED_AT", "excerpt", "input_columns", "row_payload", "search_text", "table_payload"]
 
 _EXCERPT_CHARS: Final = 180  # of an answer or a prompt in the table
 _READ_CHARS: Final = 700  # of which an excerpt is made; white space is folded
 _VALUE_CHARS: Final = 60  # of a value in a column of the input
 _MAX_COLUMNS: Final = 12  # of the input
-_LOOKED_AT: Final = 50  # rows, to find out which columns the prompt contains
+LOOKED_AT: Final = 50
+"""Rows that are looked at, to find out which columns of the input the prompt contains."""
+
 _MAX_EXACT: Final = 2**53  # of whole numbers in JavaScript
 _LABEL_CHARS: Final = 20  # mean length up to which values of a column are labels
 _SHARED_CHARS: Final = 20  # of a beginning of all prompts that is worth leaving out
 _TEXT_CHARS: Final = 200_000  # of an answer in full
 
 
-def table_payload(matrix: AnswerMatrix, rows: Sequence[MatrixRow]) -> dict[str, Any]:
-    """Return the table of these rows of the matrix, in columns."""
-    shared = _shared_beginning(rows)
+def table_payload(matrix: AnswerMatrix, rows: Sequence[MatrixRow], prompts: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the table of these rows of the matrix, in columns. ``prompts`` are those of rows that are not among them.
+
+    What all prompts begin with is left out.
+    """
+    shared = _shared_beginning([*prompts, *(row.prompt for row in rows)])
     return {
         "name": excerpt(matrix.experiment),
         "arms": [excerpt(arm) for arm in matrix.arms],
@@ -53,9 +58,9 @@ def table_payload(matrix: AnswerMatrix, rows: Sequence[MatrixRow]) -> dict[str, 
     }
 
 
-def _shared_beginning(rows: Sequence[MatrixRow]) -> int:
+def _shared_beginning(prompts: Sequence[str]) -> int:
     """Return the length of the whole words with which all prompts begin, as a template makes them; 0 for a few."""
-    first, last = min(row.prompt for row in rows), max(row.prompt for row in rows)
+    first, last = min(prompts), max(prompts)
     if first == last:
         return 0
     shared = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
@@ -143,7 +148,7 @@ def input_columns(rows: Sequence[MatrixRow]) -> list[str]:
 
     Short values are shown in any case: a label may occur in the instructions.
     """
-    some = rows[:_LOOKED_AT]
+    some = rows[:LOOKED_AT]
     names = dict.fromkeys(name for row in some for name in row.columns)
     return [name for name in names if name != "prompt_id" and not _is_in_prompt(name, some)]
 

@@ -66,3 +66,13 @@ test("every order on offer sorts, and says of what", () => {
   ]);
   for (const [key] of sorts.slice(1)) expect(TABLE.values(key, [0, 1]), key).not.toBeNull();
 });
+
+test("while rows are missing, nothing is counted, filtered or sorted", () => {
+  const table = new Table({ ...DATA, expected: 9 });
+  expect(table.counts()).toBeNull();
+  const query = { filters: new Set(["cut"]), found: Uint32Array.of(8), sort: "prompt", descending: true, pair: [0, 1] };
+  expect([...table.select(query)]).toEqual([0, 1, 2, 3]);
+  table.take(DATA);
+  expect([...table.select({ ...query, found: null })]).toEqual([0, 2]);
+  expect(table.counts()).toEqual(TABLE.counts());
+});

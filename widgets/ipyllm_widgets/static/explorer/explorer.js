@@ -32,6 +32,15 @@ class KernelSource {
     return error;
   }
 
+  /** Ask for all rows, for a view that was shown otherwise than by its cell, which sends them unasked. */
+  readRest() {
+    try {
+      this.commands.tell("read", {});
+    } catch {
+      this.showError("The other rows were not read, and there is no kernel: run the cell again.");
+    }
+  }
+
   /** @param {number} row */
   async row(row) {
     if (!this.details.has(row)) await this.ask("row", { row });
@@ -64,16 +73,19 @@ class KernelSource {
 async function render({ model, el }) {
   /** @type {ExplorerView | null} */
   let view = null;
-  let isClosed = false;
+  let isClosed = false, loads = 0;
   const source = new KernelSource(model, (message) => view?.showError(message));
   const load = async () => {
-    const data = await unpack(model.get("table"));
-    if (isClosed) return;
+    const nth = ++loads, data = await unpack(model.get("table"));
+    if (isClosed || nth !== loads) return;
+    const isRest = source.data?.expected && !data.expected;
     source.data = data;
     source.judgements = model.get("judgements");
+    if (view && isRest) return void view.complete();
     source.details.clear();
     view?.close();
     view = new ExplorerView(el, source);
+    if (data.expected) source.readRest();
   };
   /** @param {any} message @param {DataView[]} buffers */
   const onMessage = (message, buffers) => {
@@ -82,7 +94,8 @@ async function render({ model, el }) {
     else if (message.kind === "judged") {
       Object.assign(source.judgements, message.rows);
       view?.judge(message.rows);
-    } else if (message.kind === "ack") source.commands.acknowledge(message);
+    } else if (message.kind === "unread") view?.showUnread(message.reason);
+    else if (message.kind === "ack") source.commands.acknowledge(message);
   };
   model.on("msg:custom", onMessage);
   model.on("change:table", load);

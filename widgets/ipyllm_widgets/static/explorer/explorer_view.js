@@ -73,14 +73,14 @@ export class ExplorerView {
 
   build() {
     const { data } = this.source;
-    const counts = this.table.counts();
     this.search = h("input", { type: "search", class: "ipyllm-input", placeholder: "Search prompts, answers, reasons ( / )", "aria-label": "Search", input: () => {
       clearTimeout(this.searchTimer);
       this.searchTimer = setTimeout(() => this.runSearch(), SEARCH_AFTER_MS);
     } });
     this.chips = FILTERS.filter(({ key }) => (key !== "unsure" || data.hasJudge) && (key !== "regressed" || data.scorers.length) && (data.arms.length > 1 || !["differs", "regressed"].includes(key)))
       .map(({ key, label, title }) => h("button", { type: "button", class: "ipyllm-button ipyllm-chip", "aria-pressed": "false", "data-filter": key, title: key === "differs" ? title + data.comparedBy : title, click: () => this.toggle(key) },
-        label, " ", h("span", { class: "ipyllm-count" }, counts[key].toLocaleString())));
+        label, " ", h("span", { class: "ipyllm-count" })));
+    this.drawCounts();
     this.sortSelect = h("select", { class: "ipyllm-input", "aria-label": "Sort by", change: () => this.sortBy(this.sortSelect.value, false) });
     this.direction = h("button", { type: "button", class: "ipyllm-button", "aria-label": "Reverse the order", title: "Reverse the order", click: () => this.sortBy(this.sort, !this.descending) }, "▲");
     const [left, right] = [0, 1].map((side) => h("select", { class: "ipyllm-input", "aria-label": side ? "Arm B" : "Arm A", change: (/** @type {Event} */ event) => this.compare(side, Number(/** @type {HTMLSelectElement} */ (event.target).value)) },
@@ -90,6 +90,7 @@ export class ExplorerView {
     this.keys = h("dl", { class: "ipyllm-xkeys", hidden: true, "aria-label": "Keys" }, ...KEYS.map(([key, what]) => h("div", {}, h("dt", {}, h("kbd", {}, key)), h("dd", {}, what))));
     this.keysButton = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => this.toggleKeys() }, "Keys ", h("kbd", {}, "?"));
     this.status = h("p", { class: "ipyllm-xstatus", role: "status" });
+    this.unread = ""; // why rows are missing, if they do not come
     this.notice = h("p", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.nothing = h("p", { class: "ipyllm-xnothing", hidden: true }, "No row passes these filters.");
     return h("section", { class: "ipyllm-widget ipyllm-explorer", "aria-label": `Answers of ${data.name}`, keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event) },
@@ -112,8 +113,45 @@ export class ExplorerView {
 
   // ---- which rows, in which order --------------------------------------------------------------------
 
+  /** Show the number of rows of each filter, which takes all rows. */
+  drawCounts() {
+    const counts = this.table.counts();
+    for (const chip of this.chips) {
+      const count = /** @type {HTMLElement} */ (chip.querySelector(".ipyllm-count"));
+      count.textContent = counts ? counts[chip.dataset.filter ?? ""].toLocaleString() : "…";
+    }
+  }
+
+  /** Show all rows of the source, where there were only the first ones: filtered and sorted as was chosen meanwhile. */
+  complete() {
+    this.table.take(this.source.data);
+    for (const [row, judgement] of Object.entries(this.source.judgements)) this.judgements.set(Number(row), judgement);
+    if (this.unread) this.showError(this.unread = "");
+    this.drawCounts();
+    if (this.isQuery) return this.refresh();
+    this.rows.extend(this.select());
+    this.drawStatus();
+    this.sendSelection();
+  }
+
+  /** Say why the rows that are missing do not come. @param {string} reason */
+  showUnread(reason) {
+    this.unread = reason;
+    this.showError(`The rows were not read: ${reason}`);
+    this.drawStatus();
+  }
+
+  /** Whether not simply all rows are shown, in the order of the input. */
+  get isQuery() {
+    return this.filters.size > 0 || this.found !== null || this.sort !== "order" || this.descending;
+  }
+
+  select() {
+    return this.table.select({ filters: this.filters, found: this.found, sort: this.sort, descending: this.descending, pair: this.pair });
+  }
+
   refresh() {
-    const shown = this.table.select({ filters: this.filters, found: this.found, sort: this.sort, descending: this.descending, pair: this.pair });
+    const shown = this.select();
     this.rows.drawHeader(this.sort, this.descending, this.pair);
     this.rows.show(shown);
     this.nothing.hidden = shown.length > 0;
@@ -124,11 +162,12 @@ export class ExplorerView {
 
   drawStatus() {
     const { data } = this.source;
-    const n = this.rows.shown.length, total = this.table.length;
-    const parts = [n === total ? `${total.toLocaleString()} rows` : `${n.toLocaleString()} of ${total.toLocaleString()} rows`];
+    const n = this.rows.shown.length, total = data.expected ?? this.table.length;
+    const parts = [n === total ? `${total.toLocaleString()} rows` : `${data.expected ? "the first " : ""}${n.toLocaleString()} of ${total.toLocaleString()} rows`];
+    if (data.expected) parts.push(this.unread ? "the others were not read, so that nothing is filtered or sorted" : `the others are being read${this.isQuery ? ", then filters and order apply" : " …"}`);
     if (this.marked.size) parts.push(`${this.marked.size.toLocaleString()} marked`);
     if (data.leftOut) parts.push(`${data.leftOut.toLocaleString()} further rows are left out here`);
-    if (this.source.select) parts.push(`selection: the rows ${this.marked.size ? "marked" : "shown"}`);
+    if (this.source.select && !data.expected) parts.push(`selection: the rows ${this.marked.size ? "marked" : "shown"}`);
     parts.push("a click or Enter opens a row");
     const text = parts.join(" · ");
     if (this.status.textContent !== text) this.status.textContent = text;
@@ -217,7 +256,7 @@ export class ExplorerView {
   }
 
   sendSelection() {
-    if (!this.source.select) return;
+    if (!this.source.select || !this.table.isWhole) return;
     clearTimeout(this.selectTimer);
     this.selectTimer = setTimeout(() => {
       const hasMarks = this.marked.size > 0;

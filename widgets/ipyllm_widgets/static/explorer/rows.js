@@ -105,6 +105,13 @@ export class Rows {
     }, FILL_AFTER_MS);
   }
 
+  /** Show more rows below those that are shown, which are drawn anew and stay where they are. @param {Uint32Array} shown */
+  extend(shown) {
+    this.shown = shown;
+    this.element.setAttribute("aria-rowcount", String(shown.length + 1));
+    this.redraw();
+  }
+
   /** Show the names of the arms, with what the table is sorted by. @param {string} sort @param {boolean} descending @param {[number, number]} pair */
   drawHeader(sort, descending, pair) {
     const headed = `${sort} ${descending} ${pair}`;

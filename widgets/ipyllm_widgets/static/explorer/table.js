@@ -3,8 +3,9 @@
 /**
  * @typedef {{texts: string[], statuses: string[], flags: number[], scores: (number | null)[][]}} Arm
  * @typedef {{name: string, arms: string[], scorers: {name: string, direction: boolean | null}[], comparedBy: string,
- *   hasJudge: boolean, leftOut: number, ids: string[], repeats: number[] | null, prompts: string[],
+ *   hasJudge: boolean, leftOut: number, expected?: number, ids: string[], repeats: number[] | null, prompts: string[],
  *   columns: {name: string, values: (string | number | null)[]}[], differs: number[], cells: Arm[]}} TableData
+ *   `expected` is the number of rows to come, if these are only the first ones
  * @typedef {{filters: Set<string>, found: Uint32Array | null, sort: string, descending: boolean, pair: [number, number]}} Query
  */
 
@@ -27,8 +28,15 @@ export class Table {
   /** @param {TableData} data */
   constructor(data) {
     this.data = data;
+    this.length = 0;
+    this.flags = new Uint8Array(); // of any arm, by row
+    this.take(data);
+  }
+
+  /** Take these rows in place of those before. @param {TableData} data */
+  take(data) {
+    this.data = data;
     this.length = data.ids.length;
-    /** Flags of any arm, by row. */
     this.flags = new Uint8Array(this.length);
     for (const arm of data.cells) for (let row = 0; row < this.length; row++) this.flags[row] |= arm.flags[row];
   }
@@ -39,8 +47,14 @@ export class Table {
     return (this.flags[row] & FLAGS[/** @type {keyof typeof FLAGS} */ (key)]) !== 0;
   }
 
-  /** Number of rows that pass each filter by itself. @returns {Record<string, number>} */
+  /** Whether all rows are here, which filters and order need. */
+  get isWhole() {
+    return !this.data.expected;
+  }
+
+  /** Number of rows that pass each filter by itself; null while rows are missing. @returns {Record<string, number> | null} */
   counts() {
+    if (!this.isWhole) return null;
     return Object.fromEntries(FILTERS.map(({ key }) => {
       let n = 0;
       for (let row = 0; row < this.length; row++) if (this.passes(key, row)) n++;
@@ -83,8 +97,9 @@ export class Table {
     return before === null || after === null ? null : after - before;
   }
 
-  /** The rows to show, in their order. Rows without a value come last, whatever the direction. @param {Query} query @returns {Uint32Array} */
+  /** The rows to show, in their order: as they are while some are missing. Rows without a value come last, whatever the direction. @param {Query} query @returns {Uint32Array} */
   select({ filters, found, sort, descending, pair }) {
+    if (!this.isWhole) return Uint32Array.from({ length: this.length }, (_, row) => row);
     const keys = [...filters];
     const passing = [];
     const candidates = found ?? Array.from({ length: this.length }, (_, row) => row);
