@@ -76,7 +76,7 @@ class DirectPost:
     def _begin(self, connection: Any, n_bytes: int) -> aiohttp.ClientResponse:
         """Return the response that is to be read from a connection; nothing has been sent."""
         request, session = self._request, self._session
-        sent = {"stream_writer": _Sent(n_bytes)} if _TAKES_WRITER else {}
+        sent: dict[str, Any] = {"stream_writer": _Sent(n_bytes)} if _TAKES_WRITER else {}
         try:
             connection.protocol.set_response_params(
                 timer=request._timer,  # noqa: SLF001 - one that limits nothing
