@@ -12,6 +12,9 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import aiohttp
+from aiohttp.helpers import TimerNoop
+
+from ipyllm.transport.timed_session import TimedResponse
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -75,24 +78,20 @@ class DirectPost:
 
     def _begin(self, connection: Any, n_bytes: int) -> aiohttp.ClientResponse:
         """Return the response that is to be read from a connection; nothing has been sent."""
-        request, session = self._request, self._session
-        sent = {"stream_writer": _Sent(n_bytes)} if _TAKES_WRITER else {}
+        request = self._request
+        sent: dict[str, Any] = {"stream_writer": _Sent(n_bytes)} if _TAKES_WRITER else {}
         try:
-            connection.protocol.set_response_params(
-                timer=request._timer,  # noqa: SLF001 - one that limits nothing
-                read_until_eof=True,
-                auto_decompress=False,
-            )
-            return session._response_class(  # noqa: SLF001 - the one that the session was given
+            connection.protocol.set_response_params(timer=_NO_LIMIT, read_until_eof=True, auto_decompress=False)
+            return TimedResponse(
                 request.method,
                 request.url,
                 writer=None,
                 continue100=None,
-                timer=request._timer,  # noqa: SLF001
+                timer=_NO_LIMIT,
                 request_info=request.request_info,
                 traces=[],
                 loop=self._loop,
-                session=session,
+                session=self._session,
                 **sent,
             )
         except (AttributeError, TypeError):  # of another aiohttp
@@ -106,4 +105,5 @@ def _write(transport: asyncio.Transport | None, data: bytes) -> None:
     transport.write(data)
 
 
+_NO_LIMIT: Final = TimerNoop()
 _TAKES_WRITER: Final = "stream_writer" in inspect.signature(aiohttp.ClientResponse).parameters

@@ -15,7 +15,7 @@ from ipyllm.transport.wire_times import current_times
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["timed_session"]
+__all__ = ["TimedResponse", "timed_session"]
 
 _SUCCESS = range(200, 300)
 
@@ -27,7 +27,7 @@ def timed_session(connector: Mapping[str, Any], **options: Any) -> aiohttp.Clien
     """
     return aiohttp.ClientSession(
         connector=_TimedConnector(socket_factory=stamped_socket, **connector),
-        response_class=_TimedResponse,
+        response_class=TimedResponse,
         trace_configs=_traces(),
         **options,
     )
@@ -61,8 +61,11 @@ class _TimedConnector(aiohttp.TCPConnector):
         return connection
 
 
-class _TimedResponse(aiohttp.ClientResponse):
+class TimedResponse(aiohttp.ClientResponse):
+    """A response that notes when it began, and over which socket it comes."""
+
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        """Wait for the head of the response."""
         used = stamped_socket_of(connection.transport)  # before the response is complete and has no connection any more
         response = await super().start(connection)
         times = current_times.get()
