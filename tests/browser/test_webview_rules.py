@@ -233,7 +233,7 @@ def test_a_chat_sends_stops_and_exports(webview, make_widget):
     ask(webview, chat, "What is a slope?")
     chat.button("Answer again", chat.turns.last).click()
     webview.wait_until(lambda: chat.root.get_by_text("2/2").is_visible() and chat.footers().count() == 2)
-    assert webview.comm.commands("send") == [{"text": "Go on"}, {"text": "What is a slope?"}]
+    assert webview.comm.commands("send") == [{"text": text, "files": []} for text in ("Go on", "What is a slope?")]
     assert webview.comm.commands("stop") == [{}]
     assert webview.comm.commands("set") == [{"model": "openai/gpt-6-sol"}]
     assert len(webview.comm.commands("regenerate")) == 1
@@ -277,7 +277,7 @@ def test_a_comparison_asks_stops_and_votes(webview, make_widget):
     webview.wait_until(lambda: compare.button("Tie").is_visible())
     compare.button("Tie").click()
     webview.wait_until(compare.root.get_by_text("endless", exact=True).first.is_visible)
-    assert webview.comm.commands("ask") == [{"prompt": "What is a slope?"}]
+    assert webview.comm.commands("ask") == [{"prompt": "What is a slope?", "files": []}]
     assert len(webview.comm.commands("stop")) == 1
     assert [vote["which"] for vote in webview.comm.commands("vote")] == ["tie"]
     assert webview.problems() == []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.statistics.arms_conclusion import value_column
 from ipyllm.statistics.caveats import MAX_NAMES
-from ipyllm.statistics.observations import by_value
+from ipyllm.statistics.observations import METRICS, by_value
 from ipyllm.statistics.pairs import compare_pairs, prompt_means
 from ipyllm.statistics.table import format_level
 from ipyllm.text.format import count, join_names, money, number
@@ -61,7 +61,8 @@ def headline(
         return [summary.conclusion]
     if not primary:
         return ["No score, time or cost of these calls is known, so they cannot be compared."]
-    return [*_Findings(observed, primary, summary, pairs, level).sentences(), *_failures(observed)]
+    findings = _Findings(observed, primary, summary, pairs, level)
+    return [*findings.sentences(), *_different_prompts(observed), *_failures(observed)]
 
 
 def arm_values(observed: Observations, metric: Metric, summary: pd.DataFrame) -> dict[str, float]:
@@ -149,10 +150,17 @@ class _Findings:
             yield f"{self.best} {self._superlative(of)}: {value}{self._by_how_much()}."
         else:
             yield f"It cannot be told which of {arms} {self._superlative('')}."
-            names = self.rivals if len(self.rivals) <= MAX_NAMES else [f"{len(self.rivals)} others"]
             reference = self._reference
             ahead = "" if reference in self.rivals else self._by_how_much()
-            yield f"{self.best} leads with {value}{ahead}, but {join_names(names)} may be as good."
+            equal = [arm for arm in self.rivals if amount(self.observed, self.metric, self.values[arm]) == value]
+            others = [arm for arm in self.rivals if arm not in equal]
+            leaders = join_names([self.best, *equal], limit=MAX_NAMES)
+            if others:
+                names = others if len(others) <= MAX_NAMES else [f"{len(others)} others"]
+                leads = "lead" if equal else "leads"
+                yield f"{leaders} {leads} with {value}{ahead}, but {join_names(names)} may be as good."
+            else:
+                yield f"{leaders} have the same {self._name}, {value}{ahead}."
             if reference in self.rivals and (limits := self._limits(reference)):
                 yield f"{self.best} minus {reference} lies between {limits}."
         if self.metric.higher_is_better is None:
@@ -165,14 +173,16 @@ class _Findings:
 
     @property
     def _of_metric(self) -> str:
-        label = self.metric.label
-        article = "an" if label[0] in "aeiou" else "a"
-        return f"a score on {label}" if self.metric.kind == "score" else f"{article} {label}"
+        return f"{'an' if self._name[0] in 'aeiou' else 'a'} {self._name}"
+
+    @property
+    def _name(self) -> str:
+        return f"score on {self.metric.label}" if self.metric.kind == "score" else self.metric.label
 
     def _superlative(self, of: str) -> str:
         label = self.metric.label
         if self.metric.higher_is_better is None:
-            return f"has the highest {label}{of}"
+            return f"has the highest mean {label}{of}"
         return {
             "score": f"is best{of} on {label}",
             "time": f"is fastest{of} by {label}",
@@ -240,36 +250,95 @@ class _Findings:
     def _cost(self) -> str:
         """Say what the best costs, against the arm that it was compared with, or which of several costs least."""
         costs = {str(arm): float(cost) for arm, cost in self.summary["cost_per_call_usd"].items()}
-        undecided = self.pairs is not None and len(self.values) > 1 and bool(self.rivals)
-        if undecided:
-            known = {arm: costs[arm] for arm in (self.best, *self.rivals) if not math.isnan(costs[arm])}
-            subject, other = min(known, key=lambda arm: known[arm], default=self.best), self.best
+        if self.pairs is None or len(self.values) == 1:
+            return _price(self.best, costs[self.best]) + self._left_out([self.best])
+        if not self.rivals:
+            return self._cost_of_best(costs)
+        among = [self.best, *self.rivals]
+        known = [arm for arm in among if not math.isnan(costs[arm])]
+        if len(known) < 2:  # noqa: PLR2004
+            return (
+                _price(known[0], costs[known[0]]) + self._left_out(known) if known else "What they cost is not known."
+            )
+        cheapest, *dearer = sorted(known, key=lambda arm: costs[arm])
+        unknown = join_names([arm for arm in among if arm not in known], limit=MAX_NAMES)
+        missing = f"; the cost of {unknown} is not known" if unknown else ""
+        if _is_same(costs[cheapest], costs[dearer[-1]]):
+            cost = "nothing" if costs[cheapest] == 0 else f"the same: {money(costs[cheapest])} a call"
+            subject = "They" if not unknown else join_names(known, limit=MAX_NAMES)
+            return f"{subject} cost {cost}{missing}{self._left_out(known)}"
+        other = self.best if cheapest != self.best else dearer[0]
+        start = f"Of these, {cheapest} costs least: {_amount(costs[cheapest])} a call"
+        return f"{start}{self._compared(costs, cheapest, other)}{missing}{self._left_out(known)}"
+
+    def _cost_of_best(self, costs: dict[str, float]) -> str:
+        """Say what the best costs, against the arm that it was compared with."""
+        other = self._reference
+        start = _price(self.best, costs[self.best])
+        if math.isnan(costs[self.best]):
+            return start + "."
+        if math.isnan(costs[other]):
+            return f"{start}; the cost of {other} is not known."
+        return f"{start}{self._compared(costs, self.best, other)}{self._left_out([self.best, other])}"
+
+    def _compared(self, costs: dict[str, float], arm: str, other: str) -> str:
+        """Return the cost of an arm seen from that of another one, in words that follow it."""
+        cost, compared = costs[arm], costs[other]
+        if _is_same(cost, compared):
+            return f", {'as little' if cost == 0 else 'as much'} as {other}"
+        if compared == 0:
+            words = f", {other} nothing"
+        elif cost >= _TWICE * compared:
+            words = f", {number(cost / compared)} times as much as {other}"
         else:
-            subject = self.best
-            other = self._reference if self.pairs is not None and len(self.values) > 1 else subject
-        cost, compared = costs[subject], costs[other]
-        if math.isnan(cost):
-            return "What it costs is not known." if not undecided else "What they cost is not known."
-        start = f"Of these, {subject} costs least" if undecided else f"A call of {subject} costs"
-        price = "nothing" if cost == 0 else money(cost)
-        start = f"{start}: {price} a call" if undecided else f"{start} {price}"
-        if other != subject:
-            start += f"; the cost of {other} is not known" if math.isnan(compared) else _compared(cost, compared, other)
-        unknown = int(self.summary.loc[list(dict.fromkeys((subject, other))), "cost_unknown"].sum())
-        caveat = f" ({count(unknown, 'call')} of unknown cost left out)" if unknown and not math.isnan(compared) else ""
-        return f"{start}{caveat}."
+            words = f", {_percent(cost / compared - 1)} {'more' if cost > compared else 'less'} than {other}"
+        return f"{words}, which may be chance" if self._may_be_chance(arm, other) else words
+
+    def _may_be_chance(self, arm: str, other: str) -> bool:
+        """Return whether the difference in cost per call, on the same prompts, is not shown."""
+        assert self.pairs is not None
+        metric = METRICS["cost_usd"]
+        baseline = str(self.pairs["baseline"].iloc[0])
+        if metric.name in self.pairs.index.get_level_values("metric") and baseline in {arm, other}:
+            verdict = self.pairs.loc[(metric.name, other if arm == baseline else arm), "verdict"]
+        else:
+            means = prompt_means(self.observed, metric)
+            comparisons = len(self.observed.arms) - 1
+            verdict = compare_pairs(
+                means, metric, arm, other, level=self.level, comparisons=comparisons, with_detectable=False
+            ).verdict
+        return verdict not in {"better", "worse"}
+
+    def _left_out(self, arms: list[str]) -> str:
+        """Return the end of a sentence about the costs of these arms, with the calls whose cost is unknown."""
+        unknown = int(self.summary.loc[arms, "cost_unknown"].sum())
+        all_unknown = bool((self.summary.loc[arms, "cost_unknown"] == self.summary.loc[arms, "n"]).all())
+        return f" ({count(unknown, 'call')} of unknown cost left out)." if unknown and not all_unknown else "."
 
 
-def _compared(cost: float, compared: float, other: str) -> str:
-    """Return a cost seen from that of another arm, in words that follow it."""
-    if compared == 0:
-        return f", as little as {other}" if cost == 0 else f", {other} nothing"
-    ratio = cost / compared
-    if abs(ratio - 1) < _SAME:
-        return f", as much as {other}"
-    if ratio >= _TWICE:
-        return f", {number(ratio)} times as much as {other}"
-    return f", {number(100 * abs(ratio - 1))}% {'more' if ratio > 1 else 'less'} than {other}"
+def _price(arm: str, cost: float) -> str:
+    return "What it costs is not known" if math.isnan(cost) else f"A call of {arm} costs {_amount(cost)}"
+
+
+def _amount(cost: float) -> str:
+    return "nothing" if cost == 0 else money(cost)
+
+
+def _is_same(cost: float, other: float) -> bool:
+    return abs(cost - other) <= _SAME * other
+
+
+def _percent(share: float) -> str:
+    """Return the size of a share as a percentage, in whole numbers where these say enough."""
+    percent = 100 * abs(share)
+    return f"{percent:.0f}%" if 1 <= percent <= 99 else f"{number(percent)}%"  # noqa: PLR2004
+
+
+def _different_prompts(observed: Observations) -> Iterator[str]:
+    asked = observed.calls_per_prompt > 0
+    if not asked.all():
+        paired = ", only differences compare them on the same ones" if (asked.sum(axis=0) > 1).any() else ""
+        yield f"Not all arms were asked the same prompts: their own figures are of different prompts{paired}."
 
 
 def _failures(observed: Observations) -> Iterator[str]:

@@ -133,9 +133,11 @@ def difference_tables(observed: Observations, pairs: StatisticsFrame) -> Iterato
     compact = pairs.compact()
     families = pairs["family"].nunique()
     for name in dict.fromkeys(pairs.index.get_level_values("metric")):
+        metric = observed.metric(str(name))
+        unit = {"money": ", in $", "time": ", in s"}.get(metric.kind, "")
         of_metric = compact.loc[[name]].droplevel("metric").drop(columns="family", errors="ignore")
         family = f" ({pairs.loc[[name], 'family'].iloc[0]})" if families > 1 else ""
-        yield f"<h3>{escape(capitalized(observed.metric(str(name)).label))}{family}</h3>"
+        yield f"<h3>{escape(capitalized(metric.label))}{unit}{family}</h3>"
         yield table(of_metric)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.failures import root_categories
+from ipyllm.response import name_failure
 from ipyllm.statistics.latency_caveats import MAX_NAMES
 from ipyllm.statistics.observations import METRICS
 from ipyllm.statistics.table import format_interval, format_level
@@ -39,7 +40,8 @@ def arms_conclusion(observed: Observations, rows: dict[str, dict[str, Any]], lev
     if observed.failed.all():
         kinds = root_categories(observed.frame).dropna()
         n = len(observed.frame)
-        why = f"{', mostly' if n > 1 else ''} with {kinds.mode().iloc[0]}" if len(kinds) else ""
+        mostly = "" if len(kinds) == n and kinds.nunique() == 1 else ", mostly"
+        why = f"{mostly} with {name_failure(kinds.mode().iloc[0])}" if len(kinds) else ""
         return f"{f'All {n:,} calls' if n > 1 else 'The only call'} failed{why}: there is nothing to compare."
     if len(rows) == 1:
         return (

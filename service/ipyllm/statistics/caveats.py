@@ -30,6 +30,7 @@ def caveats(observed: Observations) -> list[str]:
         _reversals,
         _failures,
         _cut,
+        _refused,
         _unscored,
         _few_prompts,
         latency_caveats,
@@ -130,6 +131,18 @@ def _cut(observed: Observations) -> Iterator[str]:
         labels = join_names([score.removeprefix("score_") for score in scored], limit=MAX_NAMES)
         sentence += f", and {'is' if cut.sum() == 1 else 'are'} scored on {labels} as far as they came"
     yield f"{sentence}: a higher limit may change the result."
+
+
+def _refused(observed: Observations) -> Iterator[str]:
+    refused = observed.frame["refused"] & ~observed.failed
+    if not refused.any():
+        return
+    by_arm = refused.groupby(observed.frame["arm"], observed=False).sum()
+    listed = join_names([f"{arm} {n}" for arm, n in by_arm.items() if n], limit=MAX_NAMES)
+    n = int(refused.sum())
+    a, counts = ("is a refusal", "it counts") if n == 1 else ("are refusals", "they count")
+    scored = observed.frame[observed.scores][refused].notna().any(axis=None)
+    yield f"{count(n, 'answer')} {a} ({listed}): {counts} as answered{', with the score given' if scored else ''}."
 
 
 def _unscored(observed: Observations) -> Iterator[str]:

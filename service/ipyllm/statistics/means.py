@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 from ipyllm.statistics.quantiles import Interval
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike
 
-__all__ = ["MAX_STEPS", "Mean", "clustered_mean", "pass_at_k", "wilson"]
+__all__ = ["MAX_STEPS", "Mean", "clustered_mean", "is_heavy_tail", "pass_at_k", "wilson"]
 
 _HEAVY_TAIL = 12
+
 MAX_STEPS = 10
 """Values of at most this number of steps are a bounded scale: there, Hall's interval holds however skewed they are."""
 
@@ -114,12 +116,27 @@ def clustered_mean(
         return Mean(value, se, *wilson(value, g, level=level), n, g, "wilson")
     if se == 0:
         return Mean(float(x[0]) if constant else value, 0.0, math.nan, math.nan, n, g, "")
-    skewness = float((residuals**3).mean() / (residuals**2).mean() ** 1.5)
-    heavy_tail = g < _HEAVY_TAIL * skewness**2 and np.unique(x).size > MAX_STEPS
-    low, high = _hall(value, se, skewness, g, level)
+    heavy_tail = is_heavy_tail(residuals) and np.unique(x).size > MAX_STEPS
+    low, high = _hall(value, se, _skewness(residuals), g, level)
     if binary:
         low, high = max(0.0, low), min(1.0, high)
-    return Mean(value, se, low, high, n, g, "hall", bool(heavy_tail))
+    return Mean(value, se, low, high, n, g, "hall", heavy_tail)
+
+
+def is_heavy_tail(residuals: np.ndarray) -> bool:
+    """Return whether a few values decide a mean, given their distances from it: ``n < 12 g1²`` for the skewness g1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> is_heavy_tail(np.array([-1.0] * 19 + [19.0])), is_heavy_tail(np.array([-1.0, 1.0] * 10))
+    (True, False)
+    """
+    return bool(residuals.size < _HEAVY_TAIL * _skewness(residuals) ** 2)
+
+
+def _skewness(residuals: np.ndarray) -> float:
+    return float((residuals**3).mean() / (residuals**2).mean() ** 1.5)
 
 
 def _hall(value: float, se: float, skewness: float, g: int, level: float) -> Interval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,9 +21,14 @@ from ipyllm.statistics.detectable import (
 )
 from ipyllm.statistics.differences import Difference, bootstrap_mean, cohens_dz, is_constant, paired_t
 from ipyllm.statistics.families import families_of
-from ipyllm.statistics.means import MAX_STEPS
+from ipyllm.statistics.means import MAX_STEPS, is_heavy_tail
 from ipyllm.statistics.observations import Failures, Metric, Observations, Sort, by_value, observe
-from ipyllm.statistics.pairs_conclusion import LEAST_FOR_BOOTSTRAP, conclusion_of, method_notes
+from ipyllm.statistics.pairs_conclusion import (
+    LEAST_FOR_BOOTSTRAP,
+    conclusion_of,
+    heavy_tail_note,
+    method_notes,
+)
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.signed_ranks import hodges_lehmann, rank_biserial
 from ipyllm.statistics.table import StatisticsFrame
@@ -162,6 +167,7 @@ def paired(
     families = families_of(observed, metrics, secondary)
     ranges: dict[str, tuple[float, float]] = {}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
+    heavy_tails: list[str] = []
     for family in families:
         wanted = [(metric, prompt_means(observed, metric, failures)) for metric in family.metrics]
         comparisons = sum(means.both(arm, reference).size > 0 for _, means in wanted for arm in others)
@@ -173,6 +179,8 @@ def paired(
                 )
                 for arm in others
             }
+            heavy = [arm for arm in others if found[arm].test == "t" and means.have_heavy_tail(arm, reference)]
+            heavy_tails += [heavy_tail_note(metric, heavy, reference)] if heavy else []
             for arm in by_value({arm: each.difference for arm, each in found.items()}, metric, sort):
                 rows[metric.name, arm] = {"baseline": reference, "family": family.name, **asdict(found[arm])}
     index = pd.MultiIndex.from_tuples(list(rows), names=["metric", "arm"])
@@ -180,7 +188,7 @@ def paired(
     table = pd.DataFrame(list(rows.values()), index=index, columns=columns)
     conclusion = conclusion_of(observed, families, table, reference, level)
     notes = method_notes(families, table, level, ranges, interval)
-    return StatisticsFrame.of(table, conclusion, [*notes, *caveats(observed)])
+    return StatisticsFrame.of(table, conclusion, [*notes, *heavy_tails, *caveats(observed)])
 
 
 @dataclass(frozen=True)
@@ -203,6 +211,12 @@ class PromptMeans:
         calls = self.calls.loc[[arm, baseline]].to_numpy()
         shared: np.ndarray = calls[:, (calls > 0).all(axis=0)]
         return shared
+
+    def have_heavy_tail(self, arm: str, baseline: str) -> bool:
+        """Return whether a few prompts decide the mean difference, on a scale whose ends are not known."""
+        first, second = self.both(arm, baseline)
+        d = first - second
+        return self.open_scale and not is_constant(d) and is_heavy_tail(d - d.mean())
 
     @property
     def one_call_each(self) -> bool:
@@ -303,7 +317,9 @@ def _test(
     if drawn and not is_constant(d):
         return "bootstrap", bootstrap_mean(d, level=level, seed=seed)
     if metric.kind in {"time", "speed"}:
-        return "Wilcoxon", hodges_lehmann(d, level=level)
+        found = hodges_lehmann(d, level=level)
+        # Where nothing differs, the interval would be the point 0, as if no difference could exist.
+        return "Wilcoxon", found if d.any() else replace(found, low=math.nan, high=math.nan)
     if means.binary or is_constant(d):
         span = means.highest - means.lowest
         name = "McNemar" if means.binary and means.one_call_each else "bounded mean"

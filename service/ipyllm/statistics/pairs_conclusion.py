@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.statistics.families import Family
     from ipyllm.statistics.observations import Metric, Observations
 
-__all__ = ["LEAST_FOR_BOOTSTRAP", "conclusion_of", "method_notes"]
+__all__ = ["LEAST_FOR_BOOTSTRAP", "conclusion_of", "heavy_tail_note", "method_notes"]
 
 LEAST_FOR_BOOTSTRAP = 100
 """Prompts for each comparison below which the bootstrap finds differences that are none too often."""
@@ -115,8 +115,8 @@ def method_notes(
             each = format_level(1 - (1 - level) / comparisons)
             notes.append(
                 f"There are {family.counted(comparisons)}. Each interval is one of {each}, so that all of them hold "
-                f"together at {format_level(level)}, and p_adjusted is {comparisons} p (Bonferroni). "
-                f"{_ADVICE[family.name, family.alone]}"
+                f"together at {format_level(level)}, and the corrected p (p_adjusted) is {comparisons} times p "
+                f"(Bonferroni). {_ADVICE[family.name, family.alone]}"
             )
         needed = LEAST_FOR_BOOTSTRAP * comparisons
         pairs = table.loc[table["family"] == family.name, "n_pairs"]
@@ -143,6 +143,14 @@ def method_notes(
                 f"be from {metric.format(lowest)} to {metric.format(highest)}, as in these calls."
             )
     return notes
+
+
+def heavy_tail_note(metric: Metric, arms: list[str], baseline: str) -> str:
+    """Say that a few prompts decide the mean differences of these arms, whose intervals are then imprecise."""
+    return (
+        f"A few prompts far from the others decide the mean difference in {metric.label} between {baseline} and "
+        f"{join_names(arms, limit=MAX_NAMES)}: the interval misses the true difference more often than it should."
+    )
 
 
 def _opposite_medians(metric: Metric, table: pd.DataFrame) -> str:

@@ -344,7 +344,10 @@ def _notes(votes: Any, parsed: list[_Vote], table: pd.DataFrame) -> Iterator[str
     shut_out = [str(arm) for arm in table.index[(table["wins"] == 0) | (table["losses"] == 0)]]
     if shut_out and table["wins"].any():
         named = join_names(shut_out, limit=MAX_NAMES)
-        yield f"{named} won or lost every decided vote: how strong exactly comes from the prior."
+        yield (
+            f"{named} won or lost every decided vote, so the votes set no limit to the difference from the others: it "
+            "rests on the assumption prior_sd."
+        )
     bad = sum(vote.outcome == "both_bad" for vote in parsed)
     if bad:
         yield f"{bad} of {count(len(parsed), 'vote')} found all answers bad: the best arm may not be good."

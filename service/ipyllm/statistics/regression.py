@@ -305,6 +305,10 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
             f"Most calls of {join_names(['the ' + side for side in late])} were measured late, so their "
             f"{measure.plural} decide nothing: make fewer calls at once."
         )
+    values = observed.values(measure)
+    sides = [side for side in (BEFORE, AFTER) if values[observed.frame["arm"] == side].isna().all()]
+    if sides:
+        return bad_request(f"No {measure.plural} of {join_names(['the ' + side for side in sides])} are known.")
     return bad_request(
         f"Baseline and candidate have no prompt with {measure.plural} in common: run them on the same prompts."
     )

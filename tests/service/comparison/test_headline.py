@@ -135,7 +135,7 @@ def test_failures_are_counted_by_arm_and_all_failed_says_so():
     given.loc[failed, "status"], given.loc[failed, "score_s"] = "error", np.nan
     assert sentences(given, metrics="s")[-1] == "2 of 80 calls failed: 2 of small."
     none = given.assign(status="error", error_category="auth", score_s=np.nan)
-    assert sentences(none) == ["All 80 calls failed, mostly with auth: there is nothing to compare."]
+    assert sentences(none) == ["All 80 calls failed with auth: there is nothing to compare."]
 
 
 def test_an_arm_without_scores_is_named():
@@ -150,9 +150,66 @@ def test_a_score_without_a_direction_is_higher_never_better():
     rng = np.random.default_rng(1)
     given = scored(brief=rng.uniform(0, 0.2, 30), long=rng.uniform(0.5, 0.7, 30))
     first, unknown, _ = sentences(given)
-    assert first.startswith("long has the highest s: 0.")
+    assert first.startswith("long has the highest mean s: 0.")
     assert unknown == "Nothing says whether higher is better."
     lower = given.copy()
     lower.attrs["directions"] = {"score_s": False}
     assert sentences(lower)[0].startswith("brief is best on s: 0.")
     assert " less than long (95% interval " in sentences(lower, "long")[0]
+
+
+def test_equal_arms_do_not_lead_and_cost_the_same():
+    given = scored(a=right(40), b=right(40)).assign(cost_usd=0.002)
+    undecided, equal, limits, cost = sentences(given, metrics="s")
+    assert undecided == "It cannot be told which of 2 arms is best on s."
+    assert equal == "a and b have the same score on s, 100%."
+    assert limits.startswith("a minus b lies between -")
+    assert cost == "They cost the same: $0.002 a call."
+    assert sentences(given.assign(cost_usd=0.0), metrics="s")[-1] == "They cost nothing."
+
+
+def test_two_arms_lead_together():
+    given = scored(c=right(38), a=right(40), b=right(40))
+    assert sentences(given, "a", metrics="s")[1] == "a and b lead with 100%, but c may be as good."
+
+
+def test_a_difference_in_cost_that_is_not_shown_may_be_chance():
+    rng = np.random.default_rng(2)
+    given = scored(small=right(10), large=right(30))
+    given["cost_usd"] = rng.lognormal(-6, 1.0, len(given))
+    ours = sentences(given, metrics="s")[1]
+    assert st.paired(given, metrics="cost_usd")["verdict"].item() == "cannot be told"
+    assert ours.endswith(" small, which may be chance.")
+    assert sentences(given, metrics="s", secondary="cost_usd")[1] == ours
+
+
+def test_which_costs_least_is_said_of_known_costs_only():
+    given = scored(a=right(20), b=right(21), c=right(22))
+    given["cost_usd"] = given["arm"].map({"a": 0.001, "c": 0.004})
+    assert sentences(given, metrics="s")[-1] == (
+        "Of these, a costs least: $0.001 a call, 75% less than c; the cost of b is not known."
+    )
+    given["cost_usd"] = given["arm"].map({"a": 0.004, "c": 0.001})
+    assert sentences(given, metrics="s")[-1] == (
+        "Of these, c costs least: $0.001 a call, 75% less than a; the cost of b is not known."
+    )
+    given["cost_usd"] = given["arm"].map({"c": 0.001})
+    assert sentences(given, metrics="s")[-1] == "A call of c costs $0.001."
+    given["cost_usd"] = np.where(given["arm"] == "b", np.nan, 0.001)
+    assert sentences(given, metrics="s")[-1] == "c and a cost the same: $0.001 a call; the cost of b is not known."
+
+
+def test_unknown_costs_of_all_arms_that_may_be_best_are_counted():
+    given = scored(a=right(20), b=right(21)).assign(cost_usd=0.001)
+    given.loc[given.groupby("arm").head(2).index, "cost_usd"] = None
+    assert sentences(given, metrics="s")[-1].endswith(" a call (4 calls of unknown cost left out).")
+
+
+def test_different_prompts_are_told():
+    given = scored(a=right(20), b=right(30))
+    told = "Not all arms were asked the same prompts"
+    assert not any(sentence.startswith(told) for sentence in sentences(given, metrics="s"))
+    apart = given.assign(prompt_id=given["arm"] + given["prompt_id"].astype(str))
+    assert sentences(apart, metrics="s")[-1].endswith("their own figures are of different prompts.")
+    fewer = given[(given["arm"] == "a") | (given["prompt_id"] > 9)]
+    assert sum(sentence.startswith(told) for sentence in sentences(fewer, metrics="s")) == 1

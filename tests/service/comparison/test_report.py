@@ -53,6 +53,8 @@ def test_it_holds_tables_conclusions_pictures_answers_and_the_method(written):
     assert html.count("<details>") == 12
     assert html.count('class="answer"') == len(given)
     assert "<strong>1</strong>" in html, "answers are rendered"
+    assert "<h3>Total time, in s (secondary)</h3>" in html
+    assert "<h3>Cost per call, in $ (secondary)</h3>" in html
     assert "Bonferroni" in html
     assert "Python 3" in html
 

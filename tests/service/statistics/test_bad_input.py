@@ -61,7 +61,7 @@ def test_all_calls_failed():
     given["score_exact"] = None
     given = given.drop(columns="score_similarity")
     summary = st.summarise_arms(given)
-    assert summary.conclusion == "All 12 calls failed, mostly with timeout: there is nothing to compare."
+    assert summary.conclusion == "All 12 calls failed with timeout: there is nothing to compare."
     assert summary["errors"].to_list() == [6, 6]
     assert pd.isna(summary.loc["small", "ttft_p50_s"])
     pairs = st.paired(given)

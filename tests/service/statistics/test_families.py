@@ -72,7 +72,7 @@ def test_sentences_and_notes_name_the_family(given):
     assert "corrected for 4 secondary comparisons)" in table.conclusion
     assert table.notes[0] == (
         "There are 2 primary comparisons. Each interval is one of 97.5%, so that all of them hold together at 95%, and "
-        "p_adjusted is 2 p (Bonferroni). The secondary ones are corrected apart."
+        "the corrected p (p_adjusted) is 2 times p (Bonferroni). The secondary ones are corrected apart."
     )
     assert table.notes[1].startswith("There are 4 secondary comparisons. Each interval is one of 98.75%")
     assert "They are not corrected for the primary ones. Name the metrics" in table.notes[1]

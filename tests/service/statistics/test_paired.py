@@ -60,7 +60,7 @@ def test_p_and_intervals_are_corrected_for_every_row_of_the_table():
     assert table["p_adjusted"].to_numpy() == pytest.approx(multipletests(table["p"], method="bonferroni")[1])
     assert table.notes[0].startswith(
         "There are 12 comparisons. Each interval is one of 99.58%, so that all of them hold together at 95%, and "
-        "p_adjusted is 12 p (Bonferroni)."
+        "the corrected p (p_adjusted) is 12 times p (Bonferroni)."
     )
     alone = st.paired(given[given["arm"] != "c"], metrics="total_s", level=1 - 0.05 / 12).iloc[0]
     together = table.loc[("total_s", "b")]
@@ -178,3 +178,26 @@ def test_a_note_says_where_the_medians_contradict_the_typical_difference():
 def test_no_note_about_medians_where_nothing_seems_to_contradict(pairs):
     assert not [note for note in st.paired(one_metric({"ttft_s": pairs})).notes if "median" in note]
     assert not [note for note in st.paired(one_metric({"score_s": pairs})).notes if "median" in note]
+
+
+def test_equal_times_have_no_interval_of_no_width():
+    table = st.paired(one_metric({"ttft_s": [(1.0 + n, 1.0 + n) for n in range(20)]}))
+    row = table.iloc[0]
+    assert (row["difference"], row["p"], row["verdict"]) == (0, 1, "cannot be told")
+    assert row[["low", "high"]].isna().all()
+    assert table.conclusion == (
+        "On time to first token, b equals a on every prompt; how large their true difference may be is not known from "
+        "these calls."
+    )
+
+
+def test_a_note_says_where_a_few_prompts_decide_a_mean_difference():
+    costs = [(0.001, 0.001 + 0.0001 * (n + 1)) for n in range(29)]
+    (note,) = (note for note in st.paired(one_metric({"cost_usd": [*costs, (0.001, 0.2)]})).notes if "decide" in note)
+    assert note == (
+        "A few prompts far from the others decide the mean difference in cost per call between a and b: the interval "
+        "misses the true difference more often than it should."
+    )
+    assert not any("decide" in note for note in st.paired(one_metric({"cost_usd": costs})).notes)
+    grades = [(1.0, 1.0 + (n % 3 == 0)) for n in range(29)]  # the ends of grades are known
+    assert not any("decide" in note for note in st.paired(one_metric({"score_s": [*grades, (1.0, 5.0)]})).notes)

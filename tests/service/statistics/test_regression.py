@@ -344,3 +344,18 @@ def test_times_that_were_mostly_measured_late_decide_nothing_and_that_is_the_rea
     with pytest.raises(LLMError, match="Most calls of the candidate were measured late, so their first-token"):
         assert_no_regression(before, late, metric="ttft_s", margin="5%")
     assert assert_no_regression(before, late, metric="total_s", margin="50%").passed
+
+
+def test_where_the_medians_say_otherwise_it_says_what_decides():
+    before = pd.DataFrame({"arm": "a", "prompt_id": range(9), "status": "ok", "total_s": [1.0, 2, 3, 4, 5, 6, 7, 8, 9]})
+    slower = before.assign(total_s=[1.5, 2.5, 3.5, 4.5, 4.9, 6.5, 7.5, 8.5, 9.5])
+    with pytest.raises(AssertionError) as refused:
+        assert_no_regression(before, slower, metric="total_s", margin=0.01)
+    assert "from 5 s to 4.9 s" in str(refused.value)
+    assert str(refused.value).endswith(
+        " These are medians, but prompt by prompt it is typically worse, by 0.5 s, which decides."
+    )
+    found = assert_no_regression(slower, before, metric="total_s", margin=0.01)
+    assert found.sentence.endswith("prompt by prompt it is typically better, by 0.5 s, which decides.")
+    agrees = assert_no_regression(before.assign(total_s=slower["total_s"] + 0.2), before, metric="total_s", margin=0.01)
+    assert "medians" not in agrees.sentence

@@ -161,3 +161,14 @@ def test_pass_at_k_has_a_column_with_an_interval():
     assert table["score_exact_pass_at_4"].isna().all()
     with pytest.raises(LLMError, match="pass_at needs a score that is 0 or 1"):
         st.summarise_arms(scored(a=[0.5, 2]), pass_at=(1,))
+
+
+def test_refusals_are_told_with_their_arms(two):
+    assert not any("refus" in note for note in st.summarise_arms(two).notes)
+    given = two.assign(refused=False)
+    given.loc[[0, 1, 130], "refused"] = True
+    notes = st.summarise_arms(given).notes
+    assert "3 answers are refusals (small 2 and large 1): they count as answered, with the score given." in notes
+    given = given.drop(columns=["score_exact", "score_similarity"])
+    given.loc[[1, 130], "refused"] = False
+    assert "1 answer is a refusal (small 1): it counts as answered." in st.summarise_arms(given).notes

@@ -37,3 +37,11 @@ def test_ids_decide_where_they_match_or_are_the_users_own():
         assert_no_regression(
             run(lambda text: f"old {text}"), run(lambda text: f"new {text}"), metric="exact", margin=0.1
         )
+
+
+def test_a_metric_that_a_run_does_not_have_is_not_a_matter_of_prompts():
+    known = run(of_row).assign(cost_usd=0.001)
+    with pytest.raises(LLMError, match=r"^No costs of the candidate are known\.$"):
+        assert_no_regression(known, run(of_row), metric="cost_usd")
+    with pytest.raises(LLMError, match=r"^No costs of the baseline and the candidate are known\.$"):
+        assert_no_regression(run(of_row), run(of_row), metric="cost_usd")
