@@ -186,13 +186,14 @@ def test_a_question_whose_kernel_was_killed_says_so(begin, models, restart):
     widget = begin()
     models.default = fakes.stall("never", after=0)
     widget.comm.click("send", text="Anybody?")
+    wait_for_branches("default")
     restart()  # the answer is still waited for
     other = ChatWidget()
     (turn,) = shown(other)
+    widget.stop()
     assert (turn["text"], turn["status"]) == ("Anybody?", "interrupted")
     assert turn["error"] == "The kernel stopped before the answer."
     other.close()
-    widget.stop()
 
 
 def test_what_was_deleted_or_cleared_stays_so(begin, models):
