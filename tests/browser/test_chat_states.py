@@ -135,3 +135,31 @@ def test_the_way_to_the_newest_covers_nothing_and_moves_nothing(stage):
     assert abs(after["height"] - before["height"]) < 2
     chat.log.evaluate("log => { log.scrollTop = log.scrollHeight; }")
     newest.wait_for(state="hidden")
+
+
+def test_the_text_box_stays_in_sight_when_the_chat_grows_unless_it_was_scrolled_away(stage):
+    lab, fake = stage
+    name = f"states-{next(lab.conversation_numbers)}"
+    size = lab.page.viewport_size
+    lab.page.set_viewport_size({"width": 1100, "height": 520})
+    try:
+        lab.notebook.rewrite([f"from ipyllm import ChatWidget\nChatWidget(conversation={name!r})", *["1"] * 20])
+        chat = Chat(lab.notebook.run(0))
+        fake.default = answer("\n\n".join(f"paragraph {number}" for number in range(60)), gap=0.01)
+        chat.box.click()
+        chat.ask("Long")
+        bottom = chat.box.bounding_box()["y"] + chat.box.bounding_box()["height"]
+        assert bottom < 520, "below the fold, a person would have to scroll after each answer"
+        chat.button("Clear").click()
+        chat.button("Clear all?").click()
+        chat.log.get_by_text("Ask something").wait_for()
+        chat.type("Long")
+        chat.log.get_by_text("paragraph 3", exact=True).wait_for()
+        lab.notebook.cell(20).scroll_into_view_if_needed()
+        away = chat.box.bounding_box()
+        chat.wait_until_idle()
+        after = chat.box.bounding_box()
+        assert away is None or away["y"] < 0
+        assert after is None or after["y"] < 0, "whoever reads elsewhere is not called back"
+    finally:
+        lab.page.set_viewport_size(size)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ipyllm import prune
 from ipyllm.conversations.history import conversation
+from ipyllm.conversations.transcript import Turn
 from ipyllm_widgets import ChatWidget
+from ipyllm_widgets.chat.saved_branches import look_up_branches, save_branches
 from tests import fakes
 from tests.fakes import answer
 from tests.widgets.page import texts
@@ -116,7 +120,6 @@ def test_without_its_call_in_the_ledger_an_answer_still_says_how_it_ended(begin,
 
 
 def test_the_answer_of_a_cell_has_its_line_too(begin, models):
-    from ipyllm.conversations.transcript import Turn
     from ipyllm.registry.models import create_llm_service
 
     widget = begin()
@@ -138,3 +141,118 @@ def test_the_transcript_of_the_chat_says_it_too(begin, models):
         assert "stopped at max" in kept
         assert kept.count("openai/fake") == 2
     assert text.startswith("You: Count to four.\n\nModel (stopped at max_tokens · openai/fake-model · ")
+
+
+REFUSED = fakes.status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+
+
+def test_a_question_that_failed_or_was_stopped_is_still_there_and_can_be_tried_again(begin, models):
+    widget = begin()
+    models.reply(REFUSED, answer("Paris."), REFUSED)
+    ask(widget, "Failed first")
+    ask(widget, "Capital of France?")
+    before = ask(widget, "Failed last")
+    again = begin()
+    assert [turn["text"] for turn in shown(again)] == ["Failed first", "Capital of France?", "Failed last"]
+    assert [turn["error"] for turn in shown(again)] == [turn["error"] for turn in before.turns]
+    assert shown(again)[0]["footer"] == before.turns[0]["footer"]
+    assert texts(again.messages) == ["Capital of France?", "Paris."]
+    models.reply(answer("It works."))
+    assert again.comm.click("regenerate", turn=shown(again)[-1]["id"])["error"] is None
+    again.comm.wait_until_idle()
+    assert texts(models.requests[-1].json["messages"]) == ["Capital of France?", "Paris.", "Failed last"]
+    assert [bool(turn["error"]) for turn in shown(begin())] == [True, False, False]
+
+
+def test_other_branches_are_still_there(begin, models):
+    widget = begin()
+    models.reply(answer("One."), answer("Two."), answer("Three."))
+    first = ask(widget, "First").turns[0]["id"]
+    widget.comm.click("regenerate", turn=first)
+    second = widget.comm.wait_until_idle().turns[0]["id"]
+    ask(widget, "After the second")
+    widget.comm.click("select", turn=second, branch=1)
+    again = begin()
+    (turn,) = shown(again)
+    assert (turn["branch"], "One." in str(turn["parts"])) == ([1, 2], True)
+    assert again.comm.click("select", turn=turn["id"], branch=2)["error"] is None
+    assert texts(again.messages) == ["First", "Two.", "After the second", "Three."]
+    page = again.comm.wait_for(lambda page: len(page.turns) == 2 and "tokens" in page.turns[1]["footer"])
+    assert page.turns[0]["branch"] == [2, 2]
+    assert [turn["branch"] for turn in shown(begin())] == [[2, 2], [1, 1]]
+
+
+def test_a_question_whose_kernel_was_killed_says_so(begin, models, restart):
+    widget = begin()
+    models.default = fakes.stall("never", after=0)
+    widget.comm.click("send", text="Anybody?")
+    wait_for_branches("default")
+    restart()  # the answer is still waited for
+    other = ChatWidget()
+    (turn,) = shown(other)
+    widget.stop()
+    assert (turn["text"], turn["status"]) == ("Anybody?", "interrupted")
+    assert turn["error"] == "The kernel stopped before the answer."
+    other.close()
+
+
+def test_what_was_deleted_or_cleared_stays_so(begin, models):
+    widget = begin()
+    models.reply(REFUSED, answer("Paris."), REFUSED)
+    for question in ("Failed first", "Capital of France?", "Failed last"):
+        page = ask(widget, question)
+    widget.comm.click("delete", turn=page.turns[0]["id"])
+    again = begin()
+    assert [turn["text"] for turn in shown(again)] == ["Capital of France?", "Failed last"]
+    again.comm.click("clear")
+    assert shown(begin()) == []
+
+
+def test_a_conversation_that_is_renamed_deleted_or_replaced_keeps_loses_or_ignores_them(begin, models):
+    widget = begin()
+    models.default = answer("Paris.")
+    ask(widget, "Capital of France?")
+    models.default = REFUSED
+    ask(widget, "Failed")
+    assert widget.comm.click("rename", conversation="default", to="trip")["error"] is None
+    again = begin()
+    assert [turn["text"] for turn in shown(again)] == ["Capital of France?", "Failed"]
+    assert shown(begin(conversation="default")) == []
+    widget = begin(conversation="trip")
+    widget.comm.click("forget", conversation="trip")
+    assert look_up_branches("trip") is None
+    widget = begin(conversation="trip")
+    assert shown(widget) == []
+    ask(widget, "Failed")
+    conversation("trip").put_turn(Turn([{"role": "user", "content": "Hi"}], "a#1"))
+    widget.comm.wait_for(lambda page: len(page.turns) == 2)
+    conversation("trip").replace_turns([Turn([{"role": "user", "content": "Another"}], "b#1")])
+    begin_again = begin(conversation="trip")
+    assert "Another" in [turn["text"] for turn in shown(begin_again)]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda found: found.pop("turns"), lambda found: found["nodes"][0].update(key=3),
+     lambda found: found["nodes"][1].pop("answer"), lambda found: found["nodes"][1]["question"].update(role="alien"),
+     lambda found: found.update(nodes=7)],
+)  # fmt: skip
+def test_damaged_branches_are_left_out(begin, models, spoil):
+    widget = begin()
+    models.default = answer("Paris.")
+    ask(widget, "Capital of France?")
+    models.default = REFUSED
+    ask(widget, "Failed")
+    widget.comm.wait_until_idle()
+    found = wait_for_branches("default")
+    spoil(found)
+    save_branches("default", found)
+    assert [turn["text"] for turn in shown(begin())] == ["Capital of France?"]
+
+
+def wait_for_branches(name):
+    end = time.monotonic() + 10
+    while (found := look_up_branches(name)) is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found

@@ -8,11 +8,12 @@ history.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import Turn
 from ipyllm.errors import LLMError, bad_request
 from ipyllm_widgets.chat.question_queue import QuestionQueue
+from ipyllm_widgets.chat.saved_branches import add_branches, branches_document
 from ipyllm_widgets.chat.turn_tree import RemovedNode, TurnNode, TurnTree
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Branches:
         The shared conversation.
     numbers : iterator of int, optional
         Numbers of the turns' names.
+    kept : dict, optional
+        What an earlier kernel knew of it, as :meth:`document` returned it.
 
     Attributes
     ----------
@@ -52,7 +55,12 @@ class Branches:
         an answer stay on the path, and are not sent to the model.
     """
 
-    def __init__(self, history: ConversationHistory, numbers: Iterator[int] | None = None) -> None:
+    def __init__(
+        self,
+        history: ConversationHistory,
+        numbers: Iterator[int] | None = None,
+        kept: dict[str, Any] | None = None,
+    ) -> None:
         self.queue = QuestionQueue()
         self.stored: dict[str, ChatResponse] = {}
         self.path: list[TurnNode] = []
@@ -62,7 +70,13 @@ class Branches:
         self._removed: dict[str, RemovedNode] = {}
         self._prefix = secrets.token_hex(4)  # of the keys of this widget's turns, unique among widgets
         self._count = 0
+        self.tail = add_branches(self.tree, kept, history.turns)
         self.refresh_path()
+
+    def document(self) -> dict[str, Any] | None:
+        """Return what there is beyond the conversation, as JSON; None if there is nothing."""
+        turns = [node.turn for node in self.path if node.turn is not None]
+        return branches_document(self.tree, self.tail, turns) if self.path else None
 
     def refresh_path(self) -> None:
         """Set the path to the turns of the history and the unanswered ones between them, followed by the tail."""

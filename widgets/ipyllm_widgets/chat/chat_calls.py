@@ -19,6 +19,7 @@ from ipyllm_widgets.chat.branches import Branches
 from ipyllm_widgets.chat.chat_totals import ChatTotals
 from ipyllm_widgets.chat.continuation import can_continue, continued_answer, continuing_messages, with_beginning
 from ipyllm_widgets.chat.feedback import feedback_on
+from ipyllm_widgets.chat.saved_branches import look_up_branches, save_branches
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.draft_estimate import NextCall
 from ipyllm_widgets.live_answer import LiveAnswer
@@ -61,8 +62,10 @@ class ChatCalls(Controller):
         self.history = history
         self.settings = settings
         self.totals = ChatTotals()
+        self._has_ended = False  # an answer, since the branches were saved
         self._numbers = count(1)
-        self._branches = Branches(history, self._numbers)
+        self._kept = look_up_branches(self.name)
+        self._branches = Branches(history, self._numbers, self._kept)
         # Of conversations that were shown before, by the id of their history.
         self._left: dict[int, tuple[Branches, ChatTotals]] = {}
         self._draft = saved.look_up_draft(self.name)
@@ -72,9 +75,23 @@ class ChatCalls(Controller):
 
     def render(self) -> int:
         """Do as every widget, after reading the responses of answers that came from elsewhere."""
-        if self._changed.is_set():
+        changed = self._changed.is_set()
+        if changed:
             self._read_responses()
-        return super().render()
+        sent = super().render()
+        if changed or self._has_ended:
+            self._save_branches()
+        return sent
+
+    def _save_branches(self) -> None:
+        """Save what the conversation does not have: questions without an answer, other branches."""
+        with self._channel.lock:
+            self._has_ended = False
+            name, document = self.name, self._branches.document()
+            if document == self._kept:
+                return
+            self._kept = document
+        save_branches(name, document)
 
     def _read_responses(self) -> None:
         """Read from the ledger how the answers of magics, and of an earlier kernel, ended."""
@@ -113,7 +130,10 @@ class ChatCalls(Controller):
             An answer is still streaming.
         """
         draft, feedback = saved.look_up_draft(history.name or ""), feedback_on(history)
+        known = self._left.get(id(history))
+        kept = look_up_branches(history.name or "") if known is None else known[0].document()
         self._wait_until_rendered()
+        self._save_branches()
         with self._channel.lock:
             self._require_idle()
             if history is self.history:
@@ -122,10 +142,8 @@ class ChatCalls(Controller):
             self._left[id(self.history)] = self._branches, self.totals
             self.history, self._draft = history, draft
             self._feedback |= feedback
-            self._branches, self.totals = self._left.get(id(history)) or (
-                Branches(history, self._numbers),
-                ChatTotals(),
-            )
+            self._branches, self.totals = known or (Branches(history, self._numbers, kept), ChatTotals())
+            self._kept = kept
             self._stop_observing = history.observe(self.refresh)
             self._publish()
         self.refresh()  # the static output, too
@@ -302,6 +320,7 @@ class ChatCalls(Controller):
         assert answer.response is not None
         self._branches.refresh_path()  # the history may hold the turn since a moment ago
         self.totals = self.totals.plus(answer.response)
+        self._has_ended = True
         node = self._branches.tree.get(answer.name)
         if node is not None:
             node.response, node.parts = answer.response, parts

@@ -49,6 +49,7 @@ class ChatController(ChatCalls):
     def close(self) -> None:
         """Stop the running answer, and stop observing the conversation."""
         self._stop_observing()
+        self._save_branches()
         super().close()
 
     # ---- commands ---------------------------------------------------------------------

@@ -12,6 +12,7 @@ from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
+from ipyllm_widgets.chat.saved_branches import move_branches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -114,6 +115,7 @@ class ChatConversations:
         """
         draft = saved.look_up_draft(name)
         rename_conversation(name, new_name)
+        move_branches(name, new_name)
         if draft:
             saved.save_draft(new_name, draft)
             saved.save_draft(name, "")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
 
-__all__ = ["RemovedNode", "TurnNode", "TurnTree"]
+__all__ = ["RemovedNode", "TurnNode", "TurnTree", "question_of"]
 
 
 @dataclass(eq=False)
@@ -169,7 +169,7 @@ class TurnTree:
         for turn in turns:
             node = self._find(parent, turn, seen)
             if node is None:
-                node = self.add(parent, _question(turn), turn.key)
+                node = self.add(parent, question_of(turn), turn.key)
             unanswered = self.unanswered_between(parent, node)
             if unanswered is None or any(other.key in keys for other in unanswered):
                 self.move(node, parent)
@@ -179,7 +179,7 @@ class TurnTree:
                 path += unanswered
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
                 if node.turn is not None:  # a cell was run again
-                    node.question, node.response, node.parts, node.note = _question(turn), None, None, ""
+                    node.question, node.response, node.parts, node.note = question_of(turn), None, None, ""
                 node.turn = turn
             parent.shown_child = parent = node
             seen.add(node.name)
@@ -235,6 +235,7 @@ class TurnTree:
         self._by_name.clear()
 
 
-def _question(turn: Turn) -> Message:
+def question_of(turn: Turn) -> Message:
+    """Return the question of a turn; an empty one if it has none."""
     first = turn.messages[0] if turn.messages else {}
     return first if first.get("role") == "user" else {"role": "user", "content": ""}

@@ -36,11 +36,27 @@ export class LiveView {
     this.root.replaceChildren(section);
     this.releaseKeys = isolateKeys(section);
     this.composer?.takeDrops(section);
+    if (this.composer) this.keepInSight(section, this.composer.element);
     this.onMessage = (/** @type {any} */ message, /** @type {DataView[]} */ buffers) => this.receive(message, buffers);
     this.model.on("msg:custom", this.onMessage);
     this.clock = setInterval(tick, 1000);
     this.receive({ kind: "snapshot", state: this.model.get("snapshot") });
     this.sayHello();
+  }
+
+  /**
+   * Keep an element in sight that was so before the section grew, as long as the section has the focus.
+   * @param {HTMLElement} section @param {HTMLElement} element
+   */
+  keepInSight(section, element) {
+    let inSight = false;
+    this.sight = new IntersectionObserver((entries) => (inSight = entries[entries.length - 1].intersectionRatio > 0.95), { threshold: [0.95] });
+    this.sight.observe(element);
+    // Observed sizes are told before intersections: `inSight` is that before the growth.
+    this.growth = new ResizeObserver(() => {
+      if (inSight && section.contains(document.activeElement)) element.scrollIntoView({ block: "nearest" });
+    });
+    this.growth.observe(section);
   }
 
   /** @param {any} message @param {DataView[]} [buffers] */
@@ -156,6 +172,8 @@ export class LiveView {
   }
 
   close() {
+    this.sight?.disconnect();
+    this.growth?.disconnect();
     this.releaseKeys?.();
     this.model.off("msg:custom", /** @type {any} */ (this.onMessage));
     this.commands.close();
