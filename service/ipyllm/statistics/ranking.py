@@ -296,10 +296,9 @@ def _order(ranked: pd.DataFrame, n_arms: int, level: float) -> str:
 def _too_few_prompts(too_few: pd.DataFrame, n_arms: int, needed: int, level: float) -> str:
     fewest = int(too_few["prompts"].min())
     if len(too_few) == n_arms:
-        too = "is too little" if fewest == 1 else "are too few"
         return (
-            f"{count(fewest, 'prompt')} {too} to rank {n_arms} arms with {format_level(level)} confidence, however "
-            f"many votes each has: at least {needed} are needed."
+            f"{count(fewest, 'prompt')} {'is' if fewest == 1 else 'are'} too few to rank {n_arms} arms with "
+            f"{format_level(level)} confidence, however many votes each has: at least {needed} are needed."
         )
     named = join_names([str(arm) for arm in too_few.index], limit=MAX_NAMES)
     return (

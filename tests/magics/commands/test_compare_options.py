@@ -239,7 +239,7 @@ def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
     assert ran.status == "error"
     assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
     assert ran.error.endswith("all answers are in _llm_compare.")
-    assert ran.traceback[0].startswith("no json: ")
+    assert ran.traceback[0].startswith("error: No answer fits ")
 
 
 def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake):

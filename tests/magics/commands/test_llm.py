@@ -180,7 +180,7 @@ MISTAKES = {
     "%%llm --no-history --new\nHi": "usage: %%llm: --no-history and --new contradict each other",
     "%%llm -s ''\nHi": "usage: %%llm: -s needs the text of a system message",
     "%env OLLAMA_HOST=box:abc\n%llm -m ollama/x Hi": "bad request: OLLAMA_HOST is not an address: 'http://box:abc'",
-    "%env IPYLLM_ALIASES=notjson\n%llm Hi": "settings: The settings cannot be read",
+    "%env IPYLLM_ALIASES=notjson\n%llm Hi": "error: The settings cannot be read",
 }
 
 
@@ -235,7 +235,7 @@ def test_a_broken_answer_is_shown_kept_and_reported(kernel, fake):
     fake.default = fakes.truncated("one two three four", after=3)
     ran = kernel.run("%%llm -o partial\nHello")
     assert ran.status == "error"
-    assert ran.traceback[0].startswith("truncated: ")
+    assert ran.traceback[0].startswith("error: The response of openai/fake-model was cut off: ")
     assert "one two three" in ran.text
     assert kernel.run("print(partial.content, partial.status)").stdout == "one two three truncated\n"
     assert "assistant: one two three" in kernel.run("%llm_history").text

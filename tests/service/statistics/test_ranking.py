@@ -109,7 +109,7 @@ def test_votes_on_few_prompts_rank_nobody_and_say_how_many_are_needed(prompts, v
     assert table[["low", "high", "behind_low", "behind_high", "p_best"]].isna().all(axis=None)
     assert table["prompts"].to_list() == [prompts] * 2
     assert table.conclusion == (
-        f"{prompts} prompt{' is too little' if prompts == 1 else 's are too few'} to rank 2 arms with 95% confidence, "
+        f"{prompts} prompt{' is' if prompts == 1 else 's are'} too few to rank 2 arms with 95% confidence, "
         "however many votes each has: at least 6 are needed."
     )
 

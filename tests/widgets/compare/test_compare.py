@@ -121,7 +121,7 @@ def test_a_model_that_failed_is_in_no_vote_and_no_ranking(two, widget):
     table = three.ranking()
     assert sorted(table.index) == ["openai/bad", "openai/good"]
     assert (table["votes"] == 2).all()
-    assert "1 prompt is too little to rank 2 arms" in three._controller.snapshot()["totals"]
+    assert "1 prompt is too few to rank 2 arms" in three._controller.snapshot()["totals"]
 
 
 def test_a_second_vote_takes_the_place_of_the_first(two, widget):
