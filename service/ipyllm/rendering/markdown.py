@@ -81,8 +81,9 @@ def parser() -> MarkdownIt:
     """
     from markdown_it import MarkdownIt
 
-    # The depth limits Python's recursion; the CommonMark preset of 20 would drop deep lists.
-    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    # The depth limits Python's recursion; the CommonMark preset of 20 would drop deep lists. Lines stay lines: models
+    # write verses and addresses so, and do not wrap what they write.
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 100, "breaks": True}).enable(["table", "strikethrough"])
     add_math(md)
     add_inline_tags(md)
     add_footnotes(md)

@@ -26,6 +26,11 @@ def printed_by(code):
     return run.stdout.strip()
 
 
+def test_the_lines_of_a_verse_are_lines():
+    assert to_html("The sea,\na vast realm").count("<br>") == 1
+    assert "<br>" not in to_html("The sea,\n\na vast realm")
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, ipyllm.rendering as r; r.__all__; dir(r);"

@@ -42,6 +42,19 @@ def test_earlier_rounds_stay_above_with_their_votes(two, widget):
     assert len(votes()) == 1
 
 
+def test_the_letters_of_a_blind_conversation_stay_after_the_vote(two, widget):
+    while True:
+        pair = widget("good", "bad", blind=True, multi_turn=True)
+        comparison = asked(pair, "First?")
+        if comparison.arms[0].model == "openai/bad":  # the other order than that of the models
+            break
+    pair.vote("A")
+    asked(pair, "Second?")
+    first, second = rounds(pair)
+    for _, answers in (first, second):
+        assert [turn["label"] for turn in answers.values()] == ["bad", "good"]
+
+
 def test_the_messages_of_a_round_are_the_same_until_it_is_asked_again(two, widget):
     pair = widget("good", "bad", multi_turn=True)
     asked(pair, "First?")

@@ -116,7 +116,7 @@ class CompareController(Controller):
         settings, before = self.settings, self._conversation() if self.settings.multi_turn else []
         names = settings.names
         blind = settings.blind and (not before or before[-1].comparison.names_hidden)
-        if blind and before:  # whoever was A stays A
+        if before:  # whoever was A stays A, also when a vote has shown the names
             shown = before[-1].names
             names = sorted(names, key=lambda name: shown.index(name) if name in shown else len(shown))
         services = [settings.service(name) for name in names]
