@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.fork_safety import renewed_in_child
@@ -24,9 +24,9 @@ __all__ = ["AnswerReader", "Piece"]
 
 
 class Piece(NamedTuple):
-    """What arrived of an answer since the last piece of its kind."""
+    """What arrived of an answer since the last piece of its kind; ``begun`` comes at most once, before all others."""
 
-    kind: Literal["text", "reasoning", "tool_call", "finished"]
+    kind: Literal["begun", "text", "reasoning", "tool_call", "finished"]
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     tool_call: ToolCallDelta | None = None
@@ -47,14 +47,27 @@ class AnswerReader:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._lock = renewed_in_child(threading.Lock())
-        self._arrived: list[_Growing | ToolCallDelta | Finished] = []
+        self._arrived: list[Piece | _Growing | ToolCallDelta | Finished] = []
         self._waiter: asyncio.Future[None] | None = None
         self._error: LLMError | None = None
         self._is_first = True
+        self._has_begun = False
+
+    def begin(self) -> None:
+        """Note that the model's server has begun to answer, on the service thread; later calls do nothing."""
+        with self._lock:
+            if self._has_begun:
+                return
+            self._has_begun = True
+            self._arrived.append(_BEGINNING)
+            waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            wake_soon(self._loop, waiter, at_once=True)
 
     def put(self, event: Event) -> None:
         """Add an event, on the service thread."""
         with self._lock:
+            self._has_begun = True
             if isinstance(event, TextDelta | ReasoningDelta):
                 kind: Literal["text", "reasoning"] = "text" if isinstance(event, TextDelta) else "reasoning"
                 last = self._arrived[-1] if self._arrived else None
@@ -95,7 +108,12 @@ class AnswerReader:
             await waiter
 
 
-def _piece(arrived: _Growing | ToolCallDelta | Finished) -> Piece:
+_BEGINNING: Final = Piece("begun")
+
+
+def _piece(arrived: Piece | _Growing | ToolCallDelta | Finished) -> Piece:
+    if isinstance(arrived, Piece):
+        return arrived
     if isinstance(arrived, _Growing):
         return Piece(arrived.kind, "".join(arrived.texts), tuple(arrived.logprobs))
     if isinstance(arrived, ToolCallDelta):

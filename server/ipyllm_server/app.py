@@ -92,16 +92,16 @@ class ChatServer(ExtensionApp):
     @staticmethod
     def routes() -> list[tuple[str, Any]]:
         """Return the patterns of the routes, and their handlers."""
-        return [
+        return [  # those that ask first: they are looked up in order
+            (r"/ipyllm/v1/chat/completions", CompletionsHandler),
+            (r"/ipyllm/api/chat", ChatHandler),
             (r"/ipyllm/api/health", HealthHandler),
             (r"/ipyllm/api/models", ModelsHandler),
-            (r"/ipyllm/api/chat", ChatHandler),
             (r"/ipyllm/api/conversations", ConversationsHandler),
             (r"/ipyllm/api/conversations/([^/]+)", ConversationHandler),
             (r"/ipyllm/api/usage", UsageHandler),
             (r"/ipyllm/api/openapi\.json", OpenApiHandler),
             (r"/ipyllm/v1/models(?:/(.+))?", OpenAIModelsHandler),
-            (r"/ipyllm/v1/chat/completions", CompletionsHandler),
             (r"/ipyllm/ws", ChatSocket),
             (r"/ipyllm/", PageHandler),
             (r"/ipyllm/static/(.+)", PageFileHandler),

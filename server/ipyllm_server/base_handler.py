@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_server.auth.decorator import authorized
@@ -25,6 +26,11 @@ __all__ = ["CODES", "ApiHandler", "NoLoginCookie", "UnknownRoute", "for_users"]
 
 CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Words for programs, by the status of an error."""
+
+_POLICY: Final = "ipyllm_server_content_security_policy"
+_HOSTS: Final = "ipyllm_server_hosts"
+_KNOWN_HOSTS: Final = 100
+_HOST: Final = re.compile(r"[\w.:\[\]-]+")  # not the path of a Unix socket, which may come and go
 
 _FIRST_ERROR: Final = 400
 _OWN_FAILURE: Final = 500
@@ -68,6 +74,24 @@ class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
     def user(self) -> str:
         """Name of the user who asks."""
         return asker(self)
+
+    @property
+    def content_security_policy(self) -> str:
+        """That of Jupyter's routes: the same for all requests of a server, so it is made once."""
+        policy: str | None = self.settings.get(_POLICY)
+        if policy is None:
+            policy = self.settings[_POLICY] = super().content_security_policy
+        return policy
+
+    def check_host(self) -> bool:
+        """Check the name by which a client calls the server; those that were right are known."""
+        host, known = self.request.host, self.settings.setdefault(_HOSTS, set())
+        if host in known:
+            return True
+        is_right = super().check_host()
+        if is_right and len(known) < _KNOWN_HOSTS and _HOST.fullmatch(host):
+            known.add(host)
+        return is_right
 
     _received = bytearray()
     _is_too_large = False

@@ -56,7 +56,8 @@ class ModelParameters(BaseModel):
 
     def params(self) -> dict[str, Any]:
         """Return the parameters that are set."""
-        given = {name: getattr(self, name) for name in _PARAMETERS if name in self.model_fields_set}
+        given_names = self.model_fields_set
+        given = {name: getattr(self, name) for name in _PARAMETERS if name in given_names}
         return {name: value for name, value in given.items() if value is not None}
 
 

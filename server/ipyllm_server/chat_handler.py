@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Final
 
 from tornado.iostream import StreamClosedError
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["AskingHandler", "ChatHandler"]
 
 
+_TURNS: Final = 2
+"""Turns of the loop in which a call sends its request, if it is made on this loop: the rest is done meanwhile."""
+
+
 class AskingHandler(ApiHandler):
     """A route that asks a model. A client that disconnects cancels its call."""
 
@@ -37,6 +42,8 @@ class AskingHandler(ApiHandler):
         self._running = await self.state.calls.start(
             self.user, model, prompt, is_wanted=lambda: not self._is_gone, **options
         )
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         return self._running
 
     def on_connection_close(self) -> None:

@@ -18,6 +18,8 @@ _HEARTBEAT_S: Final = 15.0  # proxies close what is silent for a minute
 _STALL_S: Final = 60.0
 """Seconds in which a client must read something of what is sent."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class EventStream:
     """The response of a handler as server-sent events. The head is sent with the first event."""
@@ -26,6 +28,7 @@ class EventStream:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._has_begun = False
+        self._held = ""
         self._last_s = self._loop.time()
         self._is_writing = False
         self._timer = self._loop.call_later(_HEARTBEAT_S, self._look)
@@ -41,17 +44,22 @@ class EventStream:
         """Whether something was sent, so that the status cannot be changed any more."""
         return self._has_begun
 
+    def hold(self, value: Any) -> None:
+        """Send a value as the event before the next one, if there is one."""
+        self._held += f"data: {_encode(value)}\n\n"
+
     async def send(self, *values: Any) -> None:
         """Send values as JSON, one event each, in one write; wait until the client's side has taken them.
 
         Raises StreamClosedError if the client is gone.
         """
-        await self.send_text("".join([f"data: {json.dumps(value, separators=(',', ':'))}\n\n" for value in values]))
+        await self.send_text("".join([f"data: {_encode(value)}\n\n" for value in values]))
 
     async def send_text(self, text: str) -> None:
         """Send lines of the stream as they are."""
         self._has_begun = True
-        self._handler.write(text)
+        held, self._held = self._held, ""
+        self._handler.write(held + text)
         self._last_s = self._loop.time()
         flushed, stream = self._handler.flush(), self._handler.socket_stream
         if not stream.writing() and not stream.closed():  # the system has taken it, as nearly always

@@ -43,13 +43,13 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         text = data if isinstance(data, str) else data.decode()  # `json` would also read UTF-16
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _decoder.decode(text)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as exc:  # not JSON, not UTF-8, or a number of thousands of digits
         reason = f"{exc.msg} at character {exc.pos}" if isinstance(exc, json.JSONDecodeError) else _reason(exc)
         raise Refusal(400, f"The body is not JSON: {reason}.", "bad_request") from None
-    if _depth(value) > MAX_DEPTH:
+    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _too_deep()
     return value
 
@@ -92,6 +92,9 @@ def _sentence(error: ValidationError, fields: Sequence[str]) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number of JSON")
+
+
+_decoder: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _reason(exc: ValueError) -> str:

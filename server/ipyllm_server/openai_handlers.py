@@ -16,8 +16,6 @@ from ipyllm_server.json_body import read_body
 from ipyllm_server.refusals import Refusal, error_body, refusal_of
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ipyllm.response import ChatResponse
     from ipyllm_server.running_calls import RunningCall
 
@@ -57,21 +55,22 @@ class CompletionsHandler(AskingHandler):
 
     async def _stream(self, running: RunningCall, shape: CompletionShape, *, wants_usage: bool) -> None:
         stream = EventStream(self)
-        role: list[Any] = [shape.role_chunk()]
+        stream.hold(shape.role_chunk())
         try:
-            async for piece in running.pieces():
-                if piece.response is None:
-                    await stream.send(*role, shape.chunk(piece))
-                    role = []
+            async for piece in running.pieces(beginning=True):
+                if piece.kind == "begun":
+                    await stream.send()  # the role, as the model's server has sent it
+                elif piece.response is None:
+                    await stream.send(shape.chunk(piece))
                 else:
-                    await self._end(stream, shape, piece.response, role, wants_usage=wants_usage)
+                    await self._end(stream, shape, piece.response, wants_usage=wants_usage)
         except StreamClosedError:
             running.close()
         finally:
             stream.close()
 
     async def _end(
-        self, stream: EventStream, shape: CompletionShape, response: ChatResponse, role: list[Any], *, wants_usage: bool
+        self, stream: EventStream, shape: CompletionShape, response: ChatResponse, *, wants_usage: bool
     ) -> None:
         refusal = refusal_of(response)
         if refusal is not None and not stream.has_begun:
@@ -80,6 +79,6 @@ class CompletionsHandler(AskingHandler):
             await stream.send(error_body(refusal.status, str(refusal), refusal.code))
         else:
             usage = [shape.usage_chunk(response)] if wants_usage else []
-            await stream.send(*role, shape.last_chunk(response), *usage)
+            await stream.send(shape.last_chunk(response), *usage)
             await stream.send_text("data: [DONE]\n\n")
         stream.end()

@@ -64,11 +64,12 @@ class RunningCall:
             self.call.cancel()
         self._owner.remove(self)
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield what arrives, the response last."""
+    async def pieces(self, *, beginning: bool = False) -> AsyncIterator[Piece]:
+        """Yield what arrives, the response last; the ``beginning`` of an answer too, if wanted."""
         while True:
             for piece in await self.reader.pieces():
-                yield piece
+                if piece.kind != "begun" or beginning:
+                    yield piece
                 if piece.kind == "finished":
                     return
 
@@ -99,6 +100,7 @@ class RunningCalls:
         self.is_closing = False
         self._running: set[RunningCall] = set()
         self._services: dict[tuple[str | None, str | None], BaseLLMService] = {}
+        self._with_window: set[BaseLLMService] = set()  # that were asked for the context window
         self._settings: Settings | None = None
 
     def __len__(self) -> int:
@@ -148,9 +150,11 @@ class RunningCalls:
         if self.is_closing:
             raise Refusal(503, "The server is shutting down.", "shutting_down", retry_after_s=_RESTART_S)
         account = await self.limits.admit(user)
-        if not is_wanted():
-            raise Refusal(_GONE, "The client has gone.", "cancelled")
         try:
+            if history is not None:
+                await self._learn_window(model)
+            if not is_wanted():
+                raise Refusal(_GONE, "The client has gone.", "cancelled")
             with read_once(_SETTINGS_S):
                 service = self._service(model)
                 provenance = Provenance(
@@ -163,7 +167,7 @@ class RunningCalls:
                 if tools:
                     request = service.resolve(request.with_params(tools=[*tools]))
                 reader = AnswerReader()
-                call = Call(service, request, reader.put, account=account).start()
+                call = Call(service, request, reader.put, account=account, on_begun=reader.begin).start()
         except LLMError as exc:
             raise of_error(exc) from None
         running = RunningCall(self, user, call, reader, note)
@@ -198,11 +202,20 @@ class RunningCalls:
         settings = get_settings()
         if self._settings is not settings or len(self._services) >= _KNOWN_SERVICES:
             self._settings, self._services = settings, {}
+            self._with_window.clear()
         key = model, default_model()
         service = self._services.get(key)
         if service is None:
             service = self._services[key] = create_llm_service(self._allowed(model))
         return service
+
+    async def _learn_window(self, model: str | None) -> None:
+        """Find out the context window of a model, for which its server may have to be asked, off the loop."""
+        with read_once(_SETTINGS_S):
+            service = self._service(model)
+        if service not in self._with_window:
+            await asyncio.to_thread(service.context_window)
+            self._with_window.add(service)
 
     def _allowed(self, model: str | None) -> str | None:
         """Return the model's name; refuse those that the server does not offer, and files of models."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
 from traitlets import default
 
+from ipyllm.runtime.service_thread import make_calls_on_running_loop
+from ipyllm.transport.batched_reads import new_event_loop
 from ipyllm_server.app import ChatServer
 
 __all__ = ["ChatOnlyServerApp", "StandaloneChatServer", "main"]
@@ -17,6 +20,12 @@ class ChatOnlyServerApp(ServerApp):
 
     name = "jupyter-server"
     default_services = ("auth", "security")  # type: ignore[assignment] # fewer than its base class has
+
+    def init_ioloop(self) -> None:
+        """Let calls be made on the loop of the server, which reads the streams of many calls at once."""
+        asyncio.set_event_loop(new_event_loop())
+        super().init_ioloop()
+        self.io_loop.add_callback(make_calls_on_running_loop)
 
 
 class StandaloneChatServer(ChatServer):

@@ -15,6 +15,7 @@ from ipyllm.registry.models import create_llm_service
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services import prices
 from ipyllm.transport.libraries import load_libraries
+from ipyllm_server.huge_pages import use_huge_pages
 
 __all__ = ["warm_up"]
 
@@ -48,3 +49,4 @@ def warm_up(model: str | None) -> None:
     # The 200,000 objects of the libraries live as long as the process: no pass over them, of 0.1 s, holds up an answer.
     gc.collect()
     gc.freeze()
+    use_huge_pages()

@@ -62,6 +62,8 @@ _JSON_NUMBERS = (int, float)
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return for each kind
+    if type(value) is str and value.isascii():  # as most is
+        return value
     value = plain_number(value)
     match value:
         case None | bool():
@@ -76,7 +78,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one return for each kind
             return float(value)
         case float():
             raise TypeError(f"{float(value)} is no number in JSON")
-        case Mapping():
+        case dict() | Mapping():
             return {_name(name): _plain(item) for name, item in value.items()}
     return _plain_list(value)
 
@@ -96,6 +98,8 @@ def _plain_list(value: Any) -> Any:
 
 
 def _name(name: Any) -> str:
+    if type(name) is str and name.isascii():
+        return name
     if isinstance(name, str):
         return str(replace_surrogates(name))
     name = plain_number(name)

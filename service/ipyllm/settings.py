@@ -301,27 +301,27 @@ _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05
 _variables: frozenset[str | bytes] = frozenset()
-_thread = threading.local()
+_uses_cached: ContextVar[int] = ContextVar("ipyllm_uses_cached_settings", default=0)
+"""The thread in which the cached settings are used: not one to which a context is copied."""
 
 
-def use_cached_settings_on_this_thread() -> None:
-    """Let this thread use the settings as the user's threads last read them, without checking for changes."""
-    _thread.uses_cached_settings = True
+def use_cached_settings() -> None:
+    """Use the settings as they were last read, without checking for changes, in this thread and context."""
+    _uses_cached.set(threading.get_ident())
 
 
 @contextmanager
 def read_once(max_age_s: float = 0.0) -> Iterator[None]:
-    """Use the same settings in the whole block, on this thread: each look for changes costs.
+    """Use the same settings in the whole block: each look for changes costs.
 
     They are read now, or were up to date at most ``max_age_s`` seconds ago.
     """
     cached_settings(max_age_s)
-    before = getattr(_thread, "uses_cached_settings", False)
-    _thread.uses_cached_settings = True
+    token = _uses_cached.set(threading.get_ident())
     try:
         yield
     finally:
-        _thread.uses_cached_settings = before
+        _uses_cached.reset(token)
 
 
 def _environ() -> Mapping[Any, str | bytes]:
@@ -353,7 +353,7 @@ def cached_settings(max_age_s: float = _CACHED_FOR_S) -> Settings:
 def get_settings() -> Settings:
     """Return the current settings; raise :class:`SettingsError`, which names the setting and what is wrong with it."""
     global _cached, _checked_s
-    if _cached is not None and getattr(_thread, "uses_cached_settings", False):
+    if _cached is not None and _uses_cached.get() == threading.get_ident():
         return _cached[1]
     with _lock:
         now_s = monotonic()

@@ -129,3 +129,8 @@ def test_the_page_has_one_plain_script_because_hubs_refuse_modules(server):
     lines = server.get("/ipyllm/static/page.js").body.splitlines()
     assert lines[0] == b'"use strict";'
     assert [line for line in lines if line.startswith((b"import", b"export"))] == []
+
+
+def test_a_wrong_host_is_refused_also_after_a_right_one(server):
+    for host, status in 2 * ((f"localhost:{server.port}", 200), ("evil.example", 403)):
+        assert server.get("/ipyllm/api/health", headers={"Host": host}).status == status

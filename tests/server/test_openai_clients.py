@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import openai
 import pytest
@@ -94,6 +95,18 @@ def test_a_failure_is_not_asked_again_by_the_client(client, model):
         client.chat.completions.create(model="lab/tiny", messages=MESSAGES)
     n_by_the_server = len(model.requests)
     assert n_by_the_server <= 3  # its own retries, not those of the client times its own
+
+
+def test_the_role_comes_when_the_models_server_begins_and_later_errors_are_events(client, model):
+    model.reply(answer("Late.", ttft=1000))
+    stream = client.chat.completions.create(model="lab/tiny", messages=MESSAGES, stream=True)
+    with stream:
+        assert next(stream).choices[0].delta.role == "assistant"
+    model.default = replace(answer("Never."), stop_after=0, ending="fin")
+    with client.chat.completions.create(model="lab/tiny", messages=MESSAGES, stream=True) as stream:
+        assert next(stream).choices[0].delta.role == "assistant"
+        with pytest.raises(openai.APIError, match="lab"):
+            next(stream)
 
 
 def test_a_stream_that_breaks_off_raises_in_the_client(client, model):

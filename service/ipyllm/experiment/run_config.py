@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.pace import Pace
     from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.experiment.trial_claims import TrialClaims
-    from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.pipeline.exchange_row import RowSink
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService

@@ -279,6 +279,8 @@ class SpendingLimit:
 class SpendingAccount:
     """The place of one call in the budget of an experiment. An :class:`~ipyllm.pipeline.budget.Account`."""
 
+    needs_row = True
+
     def __init__(self, limit: SpendingLimit) -> None:
         self.is_limited = limit.limited
         self._limit = limit

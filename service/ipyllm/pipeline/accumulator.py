@@ -83,6 +83,11 @@ class Accumulator:
     _argument_halves: dict[int, SurrogateJoiner] = field(default_factory=dict)
     _holds_back: bool = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether an answer has begun, and not ended, though maybe without a token: servers send its role first."""
+        return self.has_tokens
+
     def feed(self, chunk: dict[str, Any], arrival: Arrival, text: str | None = None) -> list[Event]:  # noqa: ARG002
         """Add one chunk and return its events; ``text`` is all there is to read in it, where that is known."""
         events = self._read(chunk, arrival.at_ns)

@@ -36,6 +36,10 @@ class Account(Protocol):
     def is_limited(self) -> bool:
         """Whether there is a limit, so that bounds are needed."""
 
+    @property
+    def needs_row(self) -> bool:
+        """Whether :meth:`sent` waits for the row, which must be put before."""
+
     async def hold(self, bound_usd: float | None, model: str) -> None:
         """Reserve up to ``bound_usd`` for the next request, before it is sent; None for an unknown price.
 
@@ -106,6 +110,8 @@ class Budget:
 
 class Reservation:
     """The reserved cost of one call. As a context manager it is settled in any case. An :class:`Account`."""
+
+    needs_row = False
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget

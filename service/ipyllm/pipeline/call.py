@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.pipeline.budget import Account
-    from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.pipeline.exchange_row import RowSink
     from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
@@ -55,7 +55,9 @@ class Call:
     in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Without ``on_event``
     nobody sees an answer before it is complete, so one that breaks off may be asked for again. Rows go to ``ledger``,
     by default that of this process. The cost is also reserved and settled in ``account``, by default that of its
-    experiment. A call that is made while a scorer runs belongs to the experiment of the answer that is scored.
+    experiment. ``on_begun`` is called like ``on_event``, when a server has begun to answer: maybe before the first
+    token, and again if another server has to be asked. A call that is made while a scorer runs belongs to the
+    experiment of the answer that is scored.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Call:
         on_event: Callable[[Event], None] | None = None,
         ledger: RowSink | None = None,
         account: Account | None = None,
+        on_begun: Callable[[], None] | None = None,
     ) -> None:
         self.service = service
         self._scope = current_scope()
@@ -76,6 +79,7 @@ class Call:
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
+        self._on_begun = on_begun
         # The request has just read the settings.
         self._ledger = ledger if ledger is not None else ledger_for_calls(reload_settings=False)
         self._account = account or account_of_experiment(request.provenance.experiment)
@@ -97,8 +101,8 @@ class Call:
     def start(self, *, waits: bool = False) -> Call:
         """Start the call; ``waits`` promises that this thread will :meth:`wait`, and so can run its tools."""
         thread = service_thread()
-        if thread.is_current:
-            raise RuntimeError("A blocking call from the service thread would wait for itself; use `await achat`.")
+        if waits:
+            _refuse_to_block(thread)
         self._asked_ns = perf_counter_ns()
         self._context = telemetry.capture()
         if self._runs_user_code:
@@ -122,6 +126,8 @@ class Call:
 
     def wait(self) -> ChatResponse:
         """Wait until the call has ended; return the response, or raise its error. An interrupt cancels the call."""
+        if self._thread is not None:
+            _refuse_to_block(self._thread)
         try:
             if self._caller_executor is None:
                 self.done.wait()
@@ -263,6 +269,7 @@ class Call:
                 self._context,
                 accounts=self._accounts(),
                 wait_for_slot=candidate.wait_for_slot,
+                on_begun=self._on_begun,
                 asked_ns=self._asked_ns,
             )
             self._asked_ns = None
@@ -284,6 +291,11 @@ class Call:
         if self._account is not None:
             accounts.append(self._account)
         return accounts
+
+
+def _refuse_to_block(thread: ServiceThread) -> None:
+    if thread.is_current:
+        raise RuntimeError("A blocking call from the service thread would wait for itself; use `await achat`.")
 
 
 def _caller_executor(*, waits: bool, caller_has_loop: bool = True) -> CallerExecutor:

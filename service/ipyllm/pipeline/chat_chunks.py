@@ -91,6 +91,11 @@ class ChatAccumulator(Accumulator):
         self._text.append(text)
         return [TextDelta(text, arrival.at_ns)]
 
+    @property
+    def has_begun(self) -> bool:
+        """As in the base class."""
+        return self._knows_choice and self.finish_reason is None and self.failure is None
+
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self._take_names(chunk)
         choices = chunk.get("choices")

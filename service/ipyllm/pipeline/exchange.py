@@ -11,7 +11,7 @@ import logging
 import math
 from contextlib import suppress
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.errors import LLMError
@@ -19,7 +19,6 @@ from ipyllm.events import ReasoningDelta, TextDelta
 from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
-from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.accumulators import new_accumulator
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
@@ -30,10 +29,10 @@ from ipyllm.pipeline.exchange_errors import (
     implausible_answer,
     took_too_long,
 )
+from ipyllm.pipeline.exchange_row import ExchangeRow
 from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, is_retryable
-from ipyllm.pipeline.sent_requests import request_to_store
 from ipyllm.pipeline.state import ExchangeState, Phase
 from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
@@ -41,7 +40,7 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.transport.address import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from opentelemetry.context import Context
 
@@ -49,24 +48,21 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.accumulator import Accumulator
     from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.cache import ResponseCache
+    from ipyllm.pipeline.exchange_row import RowSink
     from ipyllm.pipeline.limiter import Limiter, Slot
     from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
+    from ipyllm.runtime.loop_lag import LagMeasurement
     from ipyllm.transport.address import Address
+    from ipyllm.transport.client import Chunk
+    from ipyllm.transport.wire_times import WireTimes
 
-__all__ = ["Exchange", "RowSink"]
+__all__ = ["Exchange"]
 
 _logger = logging.getLogger("ipyllm.call")
 _RESEND_S = 120.0  # how long to resend a request that the server refuses because of our other calls
-
-
-class RowSink(Protocol):
-    """Takes ledger rows: the ledger, or the collector of a remote worker."""
-
-    def put(self, row: Mapping[str, Any], /) -> None:
-        """Take a row, or further columns of one, without waiting."""
 
 
 class Exchange:
@@ -74,7 +70,8 @@ class Exchange:
 
     ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. The cost is
     reserved and settled in each of ``accounts``. With ``wait_for_slot`` it waits for a turn at a server that is busy
-    with our other calls. ``asked_ns`` is the ``perf_counter_ns`` at which the caller asked, if that was earlier.
+    with our other calls. ``on_begun`` is called when a server has begun to answer, maybe before the first token.
+    ``asked_ns`` is the ``perf_counter_ns`` at which the caller asked, if that was earlier.
     """
 
     def __init__(
@@ -88,13 +85,15 @@ class Exchange:
         *,
         accounts: Sequence[Account] = (),
         wait_for_slot: bool = True,
+        on_begun: Callable[[], None] | None = None,
         asked_ns: int | None = None,
     ) -> None:
         self.service = service
         self.request = request
         self.call_id = new_id()
         self._on_event = on_event
-        self._ledger = ledger
+        self._on_begun = on_begun  # until it is called
+        self._row = ExchangeRow(self.call_id, request, ledger)
         self._deadline = deadline
         self._context = context
         self._wait_for_slot = wait_for_slot
@@ -117,7 +116,7 @@ class Exchange:
         state, error = ExchangeState(self._asked_ns), None
         self._state = state
         try:
-            self._ledger.put(ledger_rows.opening_row(self.call_id, self.request, state.started_at))
+            self._row.begin(state.started_at)
             try:
                 if self._deadline is None:
                     await self._run(state)
@@ -258,18 +257,13 @@ class Exchange:
                 raise
 
     async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
-        request, on_event = self.request, self._on_event
+        request = self.request
         assert state.address is not None
-        try:
-            await self._budget.hold_for_attempt(state)
-        except LLMError as exc:
-            exc.cause = state.attempt_error.category if state.attempt_error is not None else None
-            raise
-        self._put_bound(state, to_be_sent=True)
-        await self._budget.sent()
+        await self._hold_budget(state)
         body, api = self.service.body(request), self.service.api
         state.begin_attempt(body, request)
-        self._put_request(state)
+        if state.attempts == 1:  # all attempts send the same
+            self._row.sent(body)
         thread = self._thread
         stream = thread.transport.stream(
             state.address,
@@ -282,7 +276,7 @@ class Exchange:
         received = state.received = new_accumulator(self.service, self.request, api)
         state.times = stream.times
         state.phase = Phase("request", stream.times.ready_ns)
-        watchdog = Watchdog(received, stream.times, request.timeout, self._save)
+        watchdog = Watchdog(received, stream.times, request.timeout, self._row.save)
         error: LLMError | None = None
         try:
             with thread.lag.measure() as state.lag, thread.short_pauses:
@@ -290,14 +284,8 @@ class Exchange:
                     async with watchdog, stream as chunks:
                         slot.admitted()
                         state.accepted_ns = perf_counter_ns()
-                        times = stream.times
-                        received.sent_ns = times.sent_ns or received.sent_ns
-                        async for chunk, arrival, text in chunks:
-                            for event in received.feed(chunk, arrival, text):
-                                on_event(event)
-                            if times.awaits_first_token and received.has_tokens:
-                                times.first_token_arrived()
-                                state.lag.end()
+                        received.sent_ns = stream.times.sent_ns or received.sent_ns
+                        await self._receive(chunks, received, stream.times, state.lag)
                 finally:
                     self._add_rest(received)
             received.end_ns = perf_counter_ns()
@@ -323,6 +311,32 @@ class Exchange:
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
+    async def _hold_budget(self, state: ExchangeState) -> None:
+        """Reserve the cost of an attempt, and put what others must know of it before it is sent."""
+        try:
+            await self._budget.hold_for_attempt(state)
+        except LLMError as exc:
+            exc.cause = state.attempt_error.category if state.attempt_error is not None else None
+            raise
+        self._put_bound(state, to_be_sent=True)
+        if self._budget.needs_row:
+            self._row.put_waiting()
+        await self._budget.sent()
+
+    async def _receive(
+        self, chunks: AsyncIterator[Chunk], received: Accumulator, times: WireTimes, lag: LagMeasurement
+    ) -> None:
+        on_event = self._on_event
+        async for chunk, arrival, text in chunks:
+            for event in received.feed(chunk, arrival, text):
+                on_event(event)
+            if self._on_begun is not None and received.has_begun:
+                on_begun, self._on_begun = self._on_begun, None
+                on_begun()
+            if times.awaits_first_token and received.has_tokens:
+                times.first_token_arrived()
+                lag.end()
+
     def _add_rest(self, received: Accumulator) -> None:
         """Add what was held back to a response when it has ended, however it did."""
         for event in received.close():
@@ -345,16 +359,7 @@ class Exchange:
         """Put the most that the exchange can have cost so far into the row, in case this process dies."""
         if self._budget.is_limited:
             bound_usd = state.earlier_bound_usd + (state.bound_usd or 0.0 if to_be_sent else 0.0)
-            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": bound_usd})
-
-    def _put_request(self, state: ExchangeState) -> None:
-        if state.attempts == 1:  # all attempts send the same
-            conversation = self.request.provenance.conversation
-            stored = request_to_store(self.call_id, state.body, conversation, self._ledger)
-            self._ledger.put({"call_id": self.call_id, "request": stored})
-
-    def _save(self, received: Accumulator) -> None:
-        self._ledger.put(ledger_rows.partial_row(self.call_id, received))
+            self._row.put_bound(bound_usd)
 
     # ---- end -------------------------------------------------------------------------------------------
 
@@ -367,7 +372,7 @@ class Exchange:
             error.attempts = state.attempts
             error.partial = response
         address = None if state.address is None else canonical(state.address.base_url)
-        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._budget.settle(state, response), address))
+        self._row.finish(response, self._budget.settle(state, response), address)
         self._budget.end()
         log(
             _logger,

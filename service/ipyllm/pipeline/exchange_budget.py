@@ -38,6 +38,7 @@ class ExchangeBudget:
         self._accounts = accounts
         self._held_at = -_VALID_S
         self.is_limited = any(account.is_limited for account in accounts)
+        self.needs_row = any(account.needs_row for account in accounts)
 
     async def hold(self, state: ExchangeState) -> None:
         """Reserve the most that sending the request now may cost, or refuse it before it is sent."""

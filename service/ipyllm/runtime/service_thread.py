@@ -6,6 +6,9 @@ thread after a fork; at exit the calls in flight are cancelled and their rows ar
 
 The user's code does not run here: see :mod:`ipyllm.tools.caller_executor`. Should an exit be raised on the loop after
 all, it ends its own task, and the loop goes on.
+
+A server that does little but make calls has a loop already. :func:`make_calls_on_running_loop` makes its thread the
+service thread: that a request and an answer pass from one thread to another takes as long as all the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import contextvars
 import functools
 import logging
 import threading
@@ -31,10 +35,10 @@ from ipyllm.transport.batched_reads import new_event_loop
 from ipyllm.transport.client import TransportClient
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterable
 
 
-__all__ = ["ServiceThread", "service_thread"]
+__all__ = ["ServiceThread", "make_calls_on_running_loop", "service_thread"]
 
 T = TypeVar("T")
 _logger = logging.getLogger("ipyllm.service_thread")
@@ -49,23 +53,23 @@ class ServiceThread:
     """A daemon thread with an event loop, the HTTP client and the lag monitor."""
 
     def __init__(self) -> None:
-        self.loop = new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
+        self._prepare(new_event_loop())
+        self._thread.start()
+
+    def _prepare(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.transport = TransportClient()
         self.lag = LagMonitor()
         self.short_pauses = ShortPauses()
         self._submitting = renewed_in_child(threading.Lock())
         self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any] | None]] = deque()
         self._woken = False  # the loop was woken and has not run yet
-        self._n_running = 0
+        self._running: set[asyncio.Task[Any]] = set()
         silence_daemon_threads()
-        self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
-        self.liveness = Liveness(self._thread, "The service thread of ipyllm", self.loop)
-        self._thread.start()
+        self.liveness = Liveness(self._thread, "The service thread of ipyllm", loop)
 
     def _run(self) -> None:
-        from ipyllm.settings import use_cached_settings_on_this_thread
-
-        use_cached_settings_on_this_thread()
         asyncio.set_event_loop(self.loop)
         while True:
             try:
@@ -96,6 +100,9 @@ class ServiceThread:
         Like `asyncio.run_coroutine_threadsafe`, but many that are started wake the loop once: each wake costs a system
         call and a switch of the interpreter's lock.
         """
+        if self.is_current:
+            self._start_task(coroutine, future)
+            return
         with self._submitting:
             self._submitted.append((coroutine, future))
             if not self._woken:
@@ -110,21 +117,25 @@ class ServiceThread:
     def _start_submitted(self) -> None:
         with self._submitting:
             n_submitted = len(self._submitted)
-            at_once = max(_FEWEST_AT_ONCE, _CALLS_BY_STARTS // (n_submitted + self._n_running))
+            at_once = max(_FEWEST_AT_ONCE, _CALLS_BY_STARTS // (n_submitted + len(self._running)))
             now = [self._submitted.popleft() for _ in range(min(at_once, n_submitted))]
             self._woken = bool(self._submitted)
-        self._n_running += len(now)
         if self._woken:
             self.loop.call_soon(self._start_submitted)
         for coroutine, future in now:
-            task = self.loop.create_task(coroutine)
-            task.add_done_callback(self._count_ended)
-            if future is not None:
-                task.add_done_callback(functools.partial(_copy_outcome, future))
-                future.add_done_callback(functools.partial(self._pass_on_cancel, task))
+            self._start_task(coroutine, future)
 
-    def _count_ended(self, _: asyncio.Task[Any]) -> None:
-        self._n_running -= 1
+    def _start_task(self, coroutine: Coroutine[Any, Any, Any], future: Future[Any] | None) -> None:
+        from ipyllm.settings import use_cached_settings
+
+        context = contextvars.copy_context()
+        context.run(use_cached_settings)
+        task = self.loop.create_task(coroutine, context=context)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        if future is not None:
+            task.add_done_callback(functools.partial(_copy_outcome, future))
+            future.add_done_callback(functools.partial(self._pass_on_cancel, task))
 
     def _pass_on_cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
         if future.cancelled() and not task.done():
@@ -165,15 +176,40 @@ class ServiceThread:
         ending.join(2 * _EXIT_S)
 
     async def _shut_down(self) -> None:
-        mine = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not mine]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.transport.aclose()
+        await self._end_calls(asyncio.all_tasks())
         await self.loop.shutdown_asyncgens()
         with contextlib.suppress(RuntimeError):  # Python 3.12 starts no thread at exit, when the executor's have ended
             await self.loop.shutdown_default_executor()
+
+    async def _end_calls(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
+        mine = asyncio.current_task()
+        others = [task for task in tasks if task is not mine]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self.transport.aclose()
+
+
+class _ServerThread(ServiceThread):
+    """The thread of a server, with the loop that it runs and ends itself."""
+
+    def __init__(self) -> None:
+        self._thread = threading.current_thread()
+        self._prepare(asyncio.get_running_loop())
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls can be submitted."""
+        return self.loop.is_running() and super().alive
+
+    def stop(self) -> None:
+        """Cancel the calls in flight, let them write their rows, close the connections: also if the loop has ended."""
+        if self.is_current and not self.loop.is_running() and not self.loop.is_closed():
+            with contextlib.suppress(TimeoutError):
+                self.loop.run_until_complete(asyncio.wait_for(self._end_calls(self._running), _EXIT_S))
+        elif not self.is_current and self.alive:
+            with contextlib.suppress(TimeoutError):
+                self.submit(self._end_calls(self._running)).result(_EXIT_S)
 
 
 def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
@@ -200,6 +236,19 @@ def service_thread() -> ServiceThread:
             if ended is not None:
                 ended.stop()
         return _current
+
+
+def make_calls_on_running_loop() -> None:
+    """Make the calls of this process on the running loop, for a server that has its handlers there.
+
+    What blocks this loop delays the calls, too; the kernel's stamps keep their times right. When the loop has ended,
+    the next call starts a thread as usual.
+    """
+    global _current
+    with _lock:
+        before, _current = _current, _ServerThread()
+    if before is not None:
+        before.stop()
 
 
 def stop_service_thread() -> None:

@@ -52,9 +52,12 @@ _wakeups = _Wakeups()
 def wake_soon(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None], *, at_once: bool = False) -> None:
     """Complete ``waiter``, a future of ``loop``: after this iteration of the running loop, or a few milliseconds later.
 
-    ``at_once`` is for what must not wait for the others.
+    ``at_once`` is for what must not wait for the others. On the running loop itself, a wakeup costs nothing.
     """
-    _wakeups.add(loop, waiter, at_once=at_once)
+    if loop is asyncio.get_running_loop():
+        _complete([waiter])
+    else:
+        _wakeups.add(loop, waiter, at_once=at_once)
 
 
 def _complete(futures: list[asyncio.Future[None]]) -> None:

@@ -107,3 +107,13 @@ async def test_a_closed_loop_and_a_cancelled_reader_are_passed_over(other):
         wake_soon(loop, future, at_once=True)
     await done(kept)
     assert not lost.done()
+
+
+@on_a_loop
+async def test_a_reader_on_the_running_loop_goes_on_in_its_next_turn(monkeypatch):
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(wakeups, "_PAUSE_S", 100)
+    for _ in range(2):  # the second would have to wait for the pause
+        waiter = loop.create_future()
+        wake_soon(loop, waiter)
+        assert waiter.done()
