@@ -215,7 +215,7 @@ def test_experiments_name_the_cause_of_what_failed(chat_service, fake):
     results = Experiment(["Hello"], models=[chat_service], warmup=0).run(progress=False)
     assert results.calls["cause"].tolist() == ["rate_limit"]
     assert "rate_limit 1" in repr(results)
-    assert "The only call failed with rate_limit" in str(results.summary())
+    assert "The only call failed with rate limit" in str(results.summary())
 
 
 def test_judges_ask_again(chat_service, fake):
