@@ -37,7 +37,7 @@ def headline(
     *,
     level: float = 0.95,
 ) -> list[str]:
-    """Return short sentences about the first primary metric, the costs, and failed calls.
+    """Return short sentences about the first primary metric, the costs, what is found on further ones, and failures.
 
     Parameters
     ----------
@@ -170,6 +170,23 @@ class _Findings:
         missing = [arm for arm in self.observed.arms if arm not in self.values]
         if missing and len(self.values) > 1:
             yield f"No {self.metric.label} is known of {join_names(missing, limit=MAX_NAMES)}."
+        yield from self._of_other_metrics()
+
+    def _of_other_metrics(self) -> Iterator[str]:
+        """Say which arms differ from the baseline on further primary metrics."""
+        if self.pairs is None:
+            return
+        for metric in self.primary[1:]:
+            rows = self.pairs.loc[[metric.name]].droplevel("metric")
+            groups = {
+                str(verdict): join_names([str(arm) for arm in found.index], limit=MAX_NAMES)
+                + (" is" if len(found) == 1 else " are")
+                for verdict, found in rows.groupby("verdict", sort=False)
+                if verdict in {"better", "worse", "higher", "lower"}
+            }
+            if groups:
+                parts = "; ".join(f"{arms} {verdict}" for verdict, arms in groups.items())
+                yield f"On {metric.label}, {parts} than {self.pairs['baseline'].iloc[0]}."
 
     @property
     def _of_metric(self) -> str:

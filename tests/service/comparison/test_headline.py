@@ -213,3 +213,15 @@ def test_different_prompts_are_told():
     assert sentences(apart, metrics="s")[-1].endswith("their own figures are of different prompts.")
     fewer = given[(given["arm"] == "a") | (given["prompt_id"] > 9)]
     assert sum(sentence.startswith(told) for sentence in sentences(fewer, metrics="s")) == 1
+
+
+def test_what_is_found_on_further_primary_metrics_is_told():
+    given = scored(a=right(20), b=right(21), c=right(22), d=right(20))
+    given["score_t"] = given["arm"].map({"a": 0.5, "b": 0.9, "c": 0.1, "d": 0.9})
+    given["score_t"] += np.tile(np.linspace(0, 0.05, 40), 4) * (given["arm"] != "a")
+    given.attrs["directions"] = {"score_t": True}
+    assert sentences(given, metrics=["s", "t"])[-1] == "On t, b and d are better; c is worse than a."
+    assert not any(sentence.startswith("On t") for sentence in sentences(given, metrics="s"))
+    assert not any(sentence.startswith("On t") for sentence in sentences(given[given["arm"] == "a"]))
+    given["score_t"] = given["score_s"]
+    assert not any(sentence.startswith("On t") for sentence in sentences(given, metrics=["s", "t"]))
