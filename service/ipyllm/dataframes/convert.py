@@ -30,11 +30,18 @@ def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) 
     for (name, kind), column in zip(columns.items(), values, strict=True):
         if kind == "time":
             series[name] = pd.to_datetime(pd.Series(column, dtype="object"), utc=True).astype("datetime64[us, UTC]")
-        elif column and column.count(None) == len(column):  # in a tenth of the time, and many are empty
-            series[name] = pd.Series([None], dtype=dtypes[kind]).repeat(len(column)).reset_index(drop=True)
+        elif _is_constant(column, kind):  # in a tenth of the time, and many are empty, or the same for all calls
+            series[name] = pd.Series(column[:1], dtype=dtypes[kind]).repeat(len(column)).reset_index(drop=True)
         else:
             series[name] = pd.Series(column, dtype=dtypes[kind])
     return CallsFrame(series)
+
+
+def _is_constant(column: Sequence[Any], kind: Kind) -> bool:
+    """Return whether all values are the same; not for objects, which belong to one row each."""
+    if not column or column[0] != column[-1] or (kind == "json" and column[0] is not None):
+        return False
+    return column.count(column[0]) == len(column)
 
 
 def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.DataFrame:

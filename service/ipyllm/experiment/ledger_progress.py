@@ -19,7 +19,7 @@ from ipyllm.text.format import count, join_names
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Container, Iterable, Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
     import pandas as pd
@@ -44,7 +44,7 @@ _COLUMNS: Final = frozenset({
 """Columns that are read in any case."""
 
 _OF_GRID: Final = frozenset({"model", "prompt"})
-"""Columns that :meth:`LedgerProgress.calls` fills in from the grid."""
+"""Columns that :meth:`LedgerProgress.calls` fills in from the grid. Without ``model`` it leaves out what arms are."""
 
 START_COLUMNS: Final = frozenset({*CONDITIONS, "arm", "prompt_id", "repeat"})
 """Columns that :class:`LedgerProgress` needs besides, to tell a run what is done, what changed, and what is warm."""
@@ -81,12 +81,10 @@ class LedgerProgress:
         self._grid = grid
         self._name = name
         self._texts = texts or {}
+        self._has_arms = only is None or "model" in only
         columns = None if only is None else _COLUMNS | only - _OF_GRID
         rows = read_frame(Query(experiments=(name,), prompt_ids=prompt_ids, only=columns), ledger)
-        tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
-        self.rows: pd.DataFrame = rows.assign(
-            trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
-        )
+        self.rows: pd.DataFrame = rows.assign(trial=_array(_tag(rows, TRIAL_TAG)))
         self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
         self._is_step = self.rows["step"].notna()  # of a call that went on
         self._earlier = EarlierRows(self.rows, grid)
@@ -136,11 +134,14 @@ class LedgerProgress:
         rows = rows.loc[rows.index.isin(best) | is_warmup]
         is_warmup = is_warmup[rows.index]
         trials = [self._grid.trials[key] for key in plain_list(rows["trial"])]
+        if self._has_arms:
+            rows = rows.assign(
+                model=[trial.arm.model for trial in trials],
+                variant=_array(trial.arm.variant or None for trial in trials),
+                system=_array(trial.arm.system for trial in trials),
+            )
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
-            model=[trial.arm.model for trial in trials],
-            variant=_array(trial.arm.variant or None for trial in trials),
-            system=_array(trial.arm.system for trial in trials),
             prompt_id=[trial.prompt.prompt_id for trial in trials],
             repeat=[trial.repeat for trial in trials],
             row=[trial.prompt.row for trial in trials],
@@ -152,7 +153,7 @@ class LedgerProgress:
         if self._texts and "response" in rows.columns:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
         leading = [name for name in _LEADING_COLUMNS if name in rows.columns]
-        other_columns = [name for name in rows.columns if name not in {*leading, "trial", "grid", "step"}]
+        other_columns = [name for name in rows.columns if name not in {*leading, "trial", "step"}]
         return rows[[*leading, *other_columns]].reset_index(drop=True)
 
     def costs(self) -> pd.DataFrame:
@@ -191,9 +192,10 @@ class LedgerProgress:
         """Describe how the grid differs from that of the stored rows; None if they are the same."""
         stored = self.rows[~self._is_warmup & self.rows["trial"].notna()]
         notes = self._earlier.notes()
-        if stored.empty or stored["grid"].iloc[-1] in self._earlier.signatures():
+        signature = None if stored.empty else next(_tag(stored.iloc[-1:], GRID_TAG))
+        if stored.empty or signature in self._earlier.signatures():
             return " ".join(notes) or None
-        before = str(stored["grid"].iloc[-1]).rpartition(",")[0]
+        before = str(signature).rpartition(",")[0]
         sentences = [f"The grid of {self._name!r} has changed: it was {before}, now it is {self._grid.shape}."]
         labels = {arm.label for arm in self._grid.arms}
         trials, ids = self._grid.trials, self._grid.prompt_ids
@@ -252,6 +254,11 @@ def _among(column: pd.Series[Any], values: Container[str]) -> pd.Series[bool]:
     import pandas as pd
 
     return pd.Series([value in values for value in plain_list(column)], index=column.index, dtype=bool)
+
+
+def _tag(rows: pd.DataFrame, name: str) -> Iterator[Any]:
+    """Yield the tag of this name of each row; None where it has none."""
+    return (tags.get(name) if isinstance(tags, dict) else None for tags in rows["tags"].tolist())
 
 
 def _array(values: Iterable[Any]) -> Any:

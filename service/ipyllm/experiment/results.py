@@ -383,5 +383,5 @@ class Results:
     def _votes(self) -> pd.DataFrame:
         from ipyllm.experiment.votes_on_arms import votes_on_arms
 
-        only = _OUTCOME if self._parsed else _OUTCOME - {"response"}
+        only = {*_OUTCOME, "model"} - (set() if self._parsed else {"response"})
         return votes_on_arms(self._grid, self._calls(only), self._ledger)

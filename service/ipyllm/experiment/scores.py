@@ -84,8 +84,8 @@ class Scores:
             if scorer.begin is not None:  # it reads what may have changed since, such as votes
                 for known in self._by_call.values():
                     known.pop(scorer.name, None)
-        answered = _answered(calls)
-        for names, indices in self._missing(answered).items():
+        answered = calls[_is_answered(calls)]
+        for names, indices in self._missing(answered["call_id"]).items():
             self._score([scorer for scorer in self._scorers if scorer.name in names], answered.iloc[indices], ledger)
         return self._with_columns(calls)
 
@@ -94,16 +94,18 @@ class Scores:
         if not self._scorers:
             return calls
         self._read_stored(calls)
-        if any(scorer.begin is not None for scorer in self._scorers) or self._missing(_answered(calls)):
+        if any(scorer.begin is not None for scorer in self._scorers):
+            return None
+        if self._missing(calls.loc[_is_answered(calls), "call_id"]):
             return None
         return self._with_columns(calls)
 
-    def _missing(self, answered: pd.DataFrame) -> dict[tuple[str, ...], list[int]]:
+    def _missing(self, call_ids: pd.Series[Any]) -> dict[tuple[str, ...], list[int]]:
         """Return the places of calls without all scores, by the names of the scorers that are missing."""
         names = tuple(scorer.name for scorer in self._scorers)
         all_names = frozenset(names)
         missing: dict[tuple[str, ...], list[int]] = {}
-        for index, call_id in enumerate(plain_list(answered["call_id"])):
+        for index, call_id in enumerate(plain_list(call_ids)):
             known = self._by_call.get(call_id, {})
             if not known.keys() >= all_names:
                 missing.setdefault(tuple([name for name in names if name not in known]), []).append(index)
@@ -164,11 +166,12 @@ class Scores:
 
         from ipyllm.scorers.scoring import with_directions
 
-        call_ids = plain_list(calls["call_id"])
+        none: dict[str, Any] = {}
+        known = [self._by_call.get(call_id, none) for call_id in plain_list(calls["call_id"])]
         columns: dict[str, pd.Series[Any]] = {}
         for scorer in self._scorers:
-            scored = [self._by_call.get(call_id, {}).get(scorer.name, {}) for call_id in call_ids]
-            given = {name for found in scored for name in found}
+            scored = [each.get(scorer.name, none) for each in known]
+            given = set().union(*scored)
             for nth, name in enumerate(scorer.columns):
                 if nth < _ALWAYS_SHOWN or name in given:
                     is_text = name.endswith(("_error", "_reason"))
@@ -177,8 +180,8 @@ class Scores:
         return with_directions(calls.assign(**columns), self._scorers)
 
 
-def _answered(calls: pd.DataFrame) -> pd.DataFrame:
-    return calls[(calls["status"] == "ok") & ~calls["warmup"]]
+def _is_answered(calls: pd.DataFrame) -> pd.Series[bool]:
+    return (calls["status"] == "ok") & ~calls["warmup"]
 
 
 def _not_stored(_response: Any) -> None:

@@ -137,7 +137,8 @@ class ResultsExplorer(CommandWidget):
     def _read(self) -> None:
         """Read all rows, and show them; a page that waits for them is told why they cannot be read."""
         try:
-            self._shown = all_rows(self._results, self._most_rows)
+            judged = None if self._shown.is_whole else self._shown.judged  # read a moment ago
+            self._shown = all_rows(self._results, self._most_rows, judged)
         except BaseException as exc:
             self._unread = _reason(exc)
             self.channel.send("unread", reason=self._unread)

@@ -78,13 +78,17 @@ class ShownRows:
         return [search_text(row) for row in self.rows]
 
 
-def all_rows(results: Results, most_rows: int) -> ShownRows:
-    """Return the rows of an experiment; raises ``bad_request`` if nothing has been asked."""
+def all_rows(results: Results, most_rows: int, judged: RowJudgements | None = None) -> ShownRows:
+    """Return the rows of an experiment, with votes and notes that were read already or are read now.
+
+    Raises ``bad_request`` if nothing has been asked.
+    """
     matrix = results.matrix()
     if not any(cell for row in matrix.rows for cell in row.cells):
         raise bad_request("There are no answers to explore yet: run the experiment first.")
     n_rows = min(len(matrix.rows), most_rows)
-    return ShownRows(matrix, results.judgements(matrix), n_rows, n_left_out=len(matrix.rows) - n_rows)
+    judged = results.judgements(matrix) if judged is None else judged
+    return ShownRows(matrix, judged, n_rows, n_left_out=len(matrix.rows) - n_rows)
 
 
 def first_rows(results: Results, most_rows: int) -> ShownRows | None:
