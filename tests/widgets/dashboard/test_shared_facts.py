@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from ipyllm import UsageDashboard
-from ipyllm_widgets.dashboard import ledger_reader
+from ipyllm_widgets.dashboard import ledger_reader, usage_dashboard
 from ipyllm_widgets.dashboard import shared_facts as shared_facts_module
 from ipyllm_widgets.dashboard.call_facts import CallFacts
 from ipyllm_widgets.dashboard.call_list import CallList
@@ -106,6 +106,40 @@ def test_nothing_is_kept_without_a_dashboard(monkeypatch):
     del reader
     gc.collect()
     assert shared_facts().newest(ALL) is None
+
+
+def test_dashboards_compute_figures_of_all_calls_one_after_the_other_and_a_click_waits_for_none(dashboard, monkeypatch):
+    monkeypatch.setattr(ledger_reader, "FEW", 2)
+    monkeypatch.setattr(UsageDashboard, "_start_thread", lambda self: None)
+    put(n=3)
+    put(n=2, first=3, model="lab/b")
+    shown = [dashboard() for _ in range(3)]
+    began, may_end, at_once, most = threading.Event(), threading.Event(), [], []
+    figures_of = usage_dashboard.figures_of
+
+    def slow(*args):
+        at_once.append(threading.current_thread().name)
+        most.append(len(at_once))
+        if threading.current_thread() is not threading.main_thread():
+            began.set()
+            assert may_end.wait(60)
+        at_once.remove(threading.current_thread().name)
+        return figures_of(*args)
+
+    monkeypatch.setattr(usage_dashboard, "figures_of", slow)
+    readers = [threading.Thread(target=one.refresh) for one in shown]
+    for reader in readers:
+        reader.start()
+    assert began.wait(60)
+    assert most == [1]
+    shown[0].choose(model="lab/b")
+    assert n_shown(shown[0]) == 2
+    assert most == [1, 2], "the click's, beside one of the others"
+    may_end.set()
+    for reader in readers:
+        reader.join(60)
+    assert most == [1, 2, 1, 1]
+    assert [n_shown(one) for one in shown] == [2, 5, 5]
 
 
 def test_a_click_does_not_wait_for_a_reading_that_is_under_way(dashboard, monkeypatch):

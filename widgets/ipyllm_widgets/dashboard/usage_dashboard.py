@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from itertools import count
@@ -32,6 +33,7 @@ from ipyllm_widgets.static_output import StaticContent, StaticOutput
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import pandas as pd
 
@@ -47,6 +49,8 @@ _NOTICE_S = 60.0  # for which a notice of the ledger is shown
 _CPU_FACTOR = 20  # rendering uses at most 1/20 of one CPU
 _TIME_FACTOR = 3  # and 1/3 of the wall-clock time, which a busy machine and our reader processes prolong
 _logger = logging.getLogger("ipyllm.widgets")
+_one_at_a_time = renewed_in_child(threading.Lock())
+"""Of the dashboards that read all calls, one computes its figures: several at once take several times the memory."""
 
 
 class UsageDashboard(CommandWidget):
@@ -129,7 +133,7 @@ class UsageDashboard(CommandWidget):
 
     def refresh(self) -> None:
         """Read the ledger now, and show what has changed."""
-        self._show(self._reader.calls)
+        self._show(self._reader.calls, _one_at_a_time)
 
     def _show_at_once(self) -> None:
         """Show what is there without a wait; the thread then reads the rest."""
@@ -141,19 +145,24 @@ class UsageDashboard(CommandWidget):
                     self._wake.set()
                 self._start_thread()
 
-    def _show(self, read: Callable[[DashboardFilters, CallList], Reading]) -> bool:
+    def _show(
+        self,
+        read: Callable[[DashboardFilters, CallList], Reading],
+        turn: AbstractContextManager[object] | None = None,
+    ) -> bool:
         """Show a reading, and return whether there is no more to be read now.
 
         Reading takes seconds if there are many calls, and a click does not wait for that: what was read for other
-        filters, or before something newer that is shown, is dropped.
+        filters, or before something newer that is shown, is dropped. Figures are computed within ``turn``.
         """
         number = next(self._numbers)
         active, listing = self._active, self._listing
         read_at = datetime.now().astimezone()
         try:
             reading = read(active, listing)
-            figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
-            html = dashboard_html(figures, active, reading.models)
+            with turn or nullcontext():
+                figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
+                html = dashboard_html(figures, active, reading.models)
         except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
             log_failure(_logger, "the dashboard could not be rendered", exc)
             self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
