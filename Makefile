@@ -14,6 +14,10 @@ PYTEST := $(BIN)/python -m pytest $(XDIST)
 TESTS ?= tests service magics widgets server docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Jupyter refuses to run as root, as people do in containers, unless told so: here it listens on loopback only.
+AS_ROOT := $(shell test "$$(id -u)" != 0 || echo --allow-root --ip=127.0.0.1)
+NOTE_TO_ROOT := test -z "$(AS_ROOT)" || echo "This runs as root, and listens on this machine only. Give its token to nobody."
+
 # Tests start hundreds of processes: without its bytecode each would compile ipyllm again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -31,7 +35,8 @@ demo: $(VENV)/.demo model ## run the main job on the embedded model and show the
 lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 	@mkdir -p build
 	@test -f build/01_quickstart.ipynb || cp notebooks/01_quickstart.ipynb build/
-	$(BIN)/jupyter lab build/01_quickstart.ipynb
+	@$(NOTE_TO_ROOT)
+	$(BIN)/jupyter lab $(AS_ROOT) build/01_quickstart.ipynb
 
 outputs: $(VENV)/.all model ## run the notebooks and save their outputs in them; NOTEBOOKS="notebooks/…" for some
 	$(BIN)/python .ci/save_outputs.py $(NOTEBOOKS)
@@ -41,7 +46,8 @@ pictures: $(VENV)/.all ## draw the README's pictures from the notebooks' saved o
 	$(BIN)/python .ci/save_pictures.py
 
 serve: $(VENV)/.all model ## start the chat server on loopback and print its address with the token
-	$(BIN)/python -m ipyllm_server
+	@$(NOTE_TO_ROOT)
+	$(BIN)/python -m ipyllm_server $(AS_ROOT)
 
 test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/chromium

@@ -15,7 +15,7 @@ from jupyter_server.auth.decorator import authorized, ws_authenticated
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
 from jupyter_server.extension.handler import ExtensionHandlerMixin
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
@@ -77,6 +77,13 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
     async def get(self) -> None:  # type: ignore[override]
         """Open the socket, for users only."""
         await super().get()
+
+    def get_websocket_protocol(self) -> Any:
+        """Let Jupyter alone send pings: tornado would take its milliseconds for seconds, and warn of them."""
+        protocol = super().get_websocket_protocol()
+        if isinstance(protocol, WebSocketProtocol13):
+            protocol.params.ping_interval = protocol.params.ping_timeout = None
+        return protocol
 
     async def open(self) -> None:
         """Begin a session, or go on with one."""

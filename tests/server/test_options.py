@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import subprocess
 import time
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from ipyllm.registry.models import set_default_model
 from ipyllm_server.app import ChatServer
 from ipyllm_server.running_calls import RunningCalls
 from ipyllm_server.user_limits import Limits, UserLimits
+from tests.server.chat_server import ROOT
 
 
 class Server:
@@ -87,3 +90,10 @@ def test_wrong_settings_are_told_to_the_log_and_not_to_users(server, model):
     assert "no_setting" in server.log.read_text()
     time.sleep(1.1)
     assert server.chat().status == 200
+
+
+@pytest.mark.parametrize("target", ["serve", "lab"])
+def test_make_lets_root_in_on_loopback_only(target):
+    command = ["make", "-n", *("-o", ".venv/.all"), *("-o", "model"), target]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (" --allow-root --ip=127.0.0.1" in said) == (os.getuid() == 0)

@@ -107,6 +107,12 @@ def test_a_text_that_changes_nothing_of_the_html_sends_no_empty_message(server, 
         assert page.until("done")["content"] == "Wait  or go"
 
 
+def test_the_log_does_not_warn_of_pings(server, client):
+    client.send("ping")
+    assert client.read() == {"type": "pong"}
+    assert "ping_timeout" not in server.log.read_text()
+
+
 def test_two_connections_have_histories_of_their_own(server, client, model):
     client.send("ask", message="I am the first.")
     client.until("done")
