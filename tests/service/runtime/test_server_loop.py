@@ -34,9 +34,10 @@ def test_a_call_is_made_on_that_loop_by_its_thread_alone(service):
     async def server():
         assert service_thread().loop is asyncio.get_running_loop()
         response = await service.achat("Hello")
-        return response.content, [thread.name for thread in threading.enumerate()]
+        return response.content, [thread.name for thread in threading.enumerate() if thread not in before]
 
     stop_service_thread()
+    before = threading.enumerate()  # other tests' service threads may not have ended yet
     content, threads = on_the_loop_of_a_server(server())
     assert content == "So."
     assert "ipyllm-service" not in threads
