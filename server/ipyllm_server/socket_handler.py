@@ -151,12 +151,12 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
             case "stop":
                 session.stop()
             case "history":
-                messages, summaries = await session.conversation.with_summaries()
-                self._send({"type": "history", "messages": messages, "summaries": summaries})
+                self._send({"type": "history", "messages": session.conversation.history.to_messages()})
+                self._send({"type": "summaries", "summaries": await session.conversation.summaries()})
             case "clear":
                 with session.conversation:
                     session.conversation.history.clear()
-                self._send({"type": "history", "messages": [], "summaries": []})
+                self._send({"type": "history", "messages": []})
             case "ping":
                 self._send({"type": "pong"})
             case _:

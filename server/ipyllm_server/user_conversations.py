@@ -57,17 +57,15 @@ class Conversation:
             messages = [*map(dict, question), response.as_message()]
             self.history.put_turn(Turn.answered(messages, response.call_id, response))
 
-    async def with_summaries(self) -> tuple[list[dict[str, Any]], list[str | None]]:
-        """Return the messages, and for the last of each answer a line: how it ended, model, times, tokens, cost."""
+    async def summaries(self) -> list[str | None]:
+        """Return for each message None, or if it ends an answer a line: how it ended, model, times, tokens, cost."""
         stored = await asyncio.to_thread(stored_responses, self.history.turns)
-        contents = self.history.__getstate__()  # now: an answer may have ended meanwhile
-        messages: list[dict[str, Any]] = [] if contents.system is None else [contents.system]
-        summaries: list[str | None] = [None] * len(messages)
+        contents = self.history.__getstate__()
+        summaries: list[str | None] = [None] * (contents.system is not None)
         for turn in contents.turns:
-            messages += turn.messages
             summaries += [None] * len(turn.messages)
             summaries[-1] = footer_text(response_to(turn, stored))
-        return messages, summaries
+        return summaries
 
     def save(self) -> None:
         """Save the contents in the ledger, unless it keeps no text."""

@@ -173,6 +173,7 @@ def test_a_reloaded_page_shows_the_conversation_and_the_answer_that_runs(servers
         wait_for_end(page)
         assert answers(page) == ["Hello from the fake.", WORDS]
         assert page.locator(".ipyllm-bubble").all_inner_texts() == ["A first question", "And a long one"]
+        page.locator(".ipyllm-exchange").first.locator(".ipyllm-footer", has_text="tokens").wait_for()
 
 
 @pytest.mark.thorough

@@ -56,15 +56,20 @@ export class ExchangeView {
     this.error.firstChild.textContent = message;
   }
 
+  /** @param {string} summary the line below an answer that has ended */
+  summarise(summary) {
+    this.footer.textContent = summary;
+    this.foot.hidden = !summary && this.copy.hidden;
+  }
+
   /** @param {{summary?: string, note?: string | null, content?: string}} done */
   end({ summary = "", note = null, content = "" }) {
     this.isRunning = false;
     this.waiting.hidden = true;
     this.element.classList.remove("ipyllm-running");
-    this.footer.textContent = summary;
     this.note.textContent = note ?? "";
     this.note.hidden = !note;
     this.copy.hidden = !content;
-    this.foot.hidden = !summary && !content;
+    this.summarise(summary);
   }
 }

@@ -42,6 +42,8 @@ class Page {
     this.listed = Promise.resolve();
     /** @type {ExchangeView | null} */
     this.running = null;
+    /** @type {Map<number, ExchangeView>} */
+    this.shown = new Map(); // answers of the history, by the number of their message
     /** @type {Asked | null} */
     this.asked = null;
     this.scrollsWithAnswer = true;
@@ -207,7 +209,8 @@ class Page {
   /** @param {any} message */
   onMessage(message) {
     switch (message.type) {
-      case "history": this.showHistory(message.messages, message.summaries); break;
+      case "history": this.showHistory(message.messages); break;
+      case "summaries": message.summaries.forEach((/** @type {string | null} */ summary, /** @type {number} */ at) => this.shown.get(at)?.summarise(summary ?? "")); break;
       case "answer": this.onAnswer(message); break;
       case "html": this.running?.update(message); this.announce("The answer has begun."); break;
       case "error": this.onError(message); break;
@@ -216,8 +219,9 @@ class Page {
     if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** @param {any[]} messages @param {(string | null)[]} summaries a line below each answer */
-  showHistory(messages, summaries) {
+  /** @param {any[]} messages */
+  showHistory(messages) {
+    this.shown.clear();
     const views = [];
     /** @type {string[]} */
     let questions = [];
@@ -226,7 +230,8 @@ class Page {
       if (role !== "assistant" || html === undefined) continue;
       const view = new ExchangeView(questions.join("\n\n"));
       view.update({ part: "text", from: 0, blocks: [html], tail: "" });
-      view.end({ content: textOf(content), summary: summaries[at] ?? "" });
+      view.end({ content: textOf(content) });
+      this.shown.set(at, view);
       views.push(view.element);
       questions = [];
     }
