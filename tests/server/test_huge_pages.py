@@ -28,14 +28,16 @@ def in_huge_pages(memory):
     raise AssertionError
 
 
-def memory(size):
+def memory(size, advice):
+    """Return a mapping of its own: Linux joins neighbours, but for those with different advice."""
     made = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    made.madvise(advice)
     made[0] = 1
     return made
 
 
 def test_memory_in_use_is_moved_as_it_is_and_that_of_stacks_is_not():
-    used, unused = memory(16 * _MB), memory(64 * _MB)
+    used, unused = memory(16 * _MB, mmap.MADV_DONTFORK), memory(64 * _MB, mmap.MADV_DONTDUMP)
     content = bytes(range(256)) * (16 * _MB // 256)
     used[:] = content
     before = in_huge_pages(unused)
