@@ -26,9 +26,9 @@ def test_the_loop_of_the_server_makes_the_calls():
         asyncio.set_event_loop(None)
 
 
-def test_a_models_server_is_asked_for_its_context_window_once_and_by_another_thread(shared_fake, monkeypatch, tmp_path):
+def test_a_models_server_is_asked_for_its_context_window_once_and_by_another_thread(model, monkeypatch, tmp_path):
     config = tmp_path / "config.toml"
-    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{shared_fake.base_url}"\n')
+    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{model.base_url}"\n')
     monkeypatch.setenv("IPYLLM_CONFIG", str(config))
     asked_by = []
 

@@ -48,9 +48,9 @@ def test_a_server_that_stopped_leaves_no_handler_in_the_log():
         logger.removeHandler(kept)
 
 
-def test_another_default_model_of_the_process_holds_for_the_next_call(shared_fake, monkeypatch, tmp_path):
+def test_another_default_model_of_the_process_holds_for_the_next_call(model, monkeypatch, tmp_path):
     config = tmp_path / "config.toml"
-    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{shared_fake.base_url}"\n')
+    config.write_text(f'model = "lab/tiny"\n[endpoints.lab]\nbase_url = "{model.base_url}"\n')
     monkeypatch.setenv("IPYLLM_CONFIG", str(config))
 
     async def models():

@@ -36,7 +36,7 @@ from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState, Phase
 from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
-from ipyllm.runtime.service_thread import service_thread
+from ipyllm.runtime.service_thread import own_service_thread
 from ipyllm.transport.address import canonical
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Exchange:
         self._may_retry = True
         self._pause: asyncio.Future[None] | None = None  # between two attempts
         self._budget = ExchangeBudget(service, request, accounts)
-        self._thread = service_thread()
+        self._thread = own_service_thread()
 
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ipyllm.errors import LLMError
 from ipyllm.registry.models import create_llm_service, service_without_model
 from ipyllm.runtime.interruptible import InterruptibleEvent
-from ipyllm.runtime.service_thread import service_thread
+from ipyllm.runtime.service_thread import own_service_thread, service_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ async def _probe_one(target: ProbeResult, timeout_s: float) -> ProbeResult:
     started = perf_counter()
     try:
         if target.name != "local":  # importing the client takes 400 ms, once: not the server's time
-            await service_thread().transport.connection(target.service.address())
+            await own_service_thread().transport.connection(target.service.address())
             started = perf_counter()
         models = await asyncio.wait_for(target.service.models(timeout_s=timeout_s), timeout_s)
     except TimeoutError:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
 
-__all__ = ["ServiceThread", "make_calls_on_running_loop", "service_thread"]
+__all__ = ["ServiceThread", "make_calls_on_running_loop", "own_service_thread", "service_thread"]
 
 T = TypeVar("T")
 _logger = logging.getLogger("ipyllm.service_thread")
@@ -130,6 +130,7 @@ class ServiceThread:
 
         context = contextvars.copy_context()
         context.run(use_cached_settings)
+        context.run(_own.set, self)
         task = self.loop.create_task(coroutine, context=context)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -223,6 +224,7 @@ def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
         future.set_result(task.result())
 
 
+_own: contextvars.ContextVar[ServiceThread | None] = contextvars.ContextVar("ipyllm_service_thread", default=None)
 _lock = renewed_in_child(threading.Lock())
 _current: ServiceThread | None = None
 
@@ -230,12 +232,19 @@ _current: ServiceThread | None = None
 def service_thread() -> ServiceThread:
     """Return this process's service thread, started on first use."""
     global _current
+    ended = None
     with _lock:
         if _current is None or not _current.alive:
             ended, _current = _current, ServiceThread()
-            if ended is not None:
-                ended.stop()
-        return _current
+        current = _current
+    if ended is not None:  # without the lock, which its calls may need before they end
+        ended.stop()
+    return current
+
+
+def own_service_thread() -> ServiceThread:
+    """Return the service thread whose loop the caller's task runs on: another may have taken its place meanwhile."""
+    return _own.get() or service_thread()
 
 
 def make_calls_on_running_loop() -> None:

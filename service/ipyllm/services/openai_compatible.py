@@ -284,11 +284,11 @@ class OpenAICompatibleProvider(Pricing):
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """Return the names of the models that the server lists. Runs on the service thread."""
-        from ipyllm.runtime.service_thread import service_thread
+        from ipyllm.runtime.service_thread import own_service_thread
 
         address = self.address()
         try:
-            listed = await service_thread().transport.models(address, service=self.name, timeout_s=timeout_s)
+            listed = await own_service_thread().transport.models(address, service=self.name, timeout_s=timeout_s)
         except LLMError as exc:
             raise self._explain_not_running(exc) from exc
         listed = [replace(model, name=self.listed_name(model.name)) for model in listed]

@@ -238,7 +238,7 @@ def test_a_broken_answer_is_shown_kept_and_reported(kernel, fake):
     assert ran.traceback[0].startswith("error: The response of openai/fake-model was cut off: ")
     assert "one two three" in ran.text
     assert kernel.run("print(partial.content, partial.status)").stdout == "one two three truncated\n"
-    assert "assistant: one two three" in kernel.run("%llm_history").text
+    assert "assistant (connection lost): one two three" in kernel.run("%llm_history").text
 
 
 def test_a_failed_call_leaves_no_question_without_answer_in_the_conversation(kernel, fake):

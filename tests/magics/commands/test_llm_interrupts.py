@@ -39,7 +39,7 @@ def test_an_interrupt_stops_the_request_and_keeps_what_came(kernel, fake, stage)
     assert row[2] == "cancelled"
     if stage == "in mid-answer":
         assert ran.text.startswith("\nword word")
-        assert "assistant: word" in kernel.run("%llm_history").text
+        assert "assistant (cancelled): word" in kernel.run("%llm_history").text
     assert kernel.run("1 + 1").text == "2"
 
 

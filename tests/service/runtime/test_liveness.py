@@ -7,6 +7,7 @@ import pytest
 
 from ipyllm import LLMError, OllamaService, usage
 from ipyllm.runtime import liveness
+from ipyllm.runtime import service_thread as module
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import ServiceThread, service_thread, stop_service_thread
 from tests.fakes import answer
@@ -59,12 +60,21 @@ def _by_achat(call):
 
 
 @pytest.mark.parametrize("wait", [_by_a_thread, _by_chat, _by_achat])
-def test_a_call_whose_service_thread_has_ended_says_so_and_the_next_one_is_answered(wait, service, fake):
+def test_a_call_whose_service_thread_has_ended_says_so_and_the_next_one_is_answered(wait, service, fake, monkeypatch):
     with pytest.raises(LLMError, match="The service thread of ipyllm has ended, so this call cannot end") as caught:
         wait(service.call(service.request("Hello")))
     assert caught.value.category == "unknown_error"
     fake.default = answer("So.")
-    assert service.chat("Hello again").content == "So."
+    lock_is_free = []
+    with monkeypatch.context() as patched:
+        end = ServiceThread._end_calls
+        patched.setattr(
+            ServiceThread,
+            "_end_calls",
+            lambda self, tasks: lock_is_free.append(not module._lock.locked()) or end(self, tasks),
+        )
+        assert service.chat("Hello again").content == "So."
+    assert lock_is_free == [True], "the calls of the ended thread ask for the next one, too"
 
 
 def test_the_next_thread_closes_the_connections_of_one_that_has_ended_and_writes_its_rows(service, fake):
