@@ -6,6 +6,7 @@ Each arm is a separate call with its own timing and ledger row; one that fails d
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from random import SystemRandom
@@ -19,10 +20,9 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
-from ipyllm.services.base import BaseLLMService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Self
 
     import pandas as pd
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ipyllm.rendering import Column
     from ipyllm.request import Provenance
     from ipyllm.response import ChatResponse
+    from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Arm", "Comparison"]
 
@@ -114,7 +115,8 @@ or prompt.
         self.blind = bool(blind)
         self.vote_cast: str | None = None
         self._revealed = False
-        given = [models] if isinstance(models, str | BaseLLMService) else list(models)
+        is_list = isinstance(models, Iterable) and not isinstance(models, str)
+        given: list[Any] = list(models) if is_list else [models]
         self.arms = make_arms(
             given or create_llm_service(),
             params or None,

@@ -142,7 +142,7 @@ class Experiment:
         params: Any = None,
         system: Any = None,
         repeats: int = 1,
-        scorers: Iterable[Any] = (),
+        scorers: Iterable[Any] | None = (),
         max_cost_usd: float | None = None,
         concurrency: int | None = None,
         seed: int = 0,
@@ -195,7 +195,7 @@ class Experiment:
         return f"Experiment({self.name!r}: {self.grid.shape} = {len(self.grid)} calls)"
 
     @staticmethod
-    def open(name: str, *, scorers: Iterable[Any] = ()) -> Results:
+    def open(name: str, *, scorers: Iterable[Any] | None = ()) -> Results:
         """Return the results of an experiment of the ledger, without its prompts and models at hand.
 
         Parameters

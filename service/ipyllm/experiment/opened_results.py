@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["load_results", "open_results"]
 
 
-def open_results(name: str, scorers: Iterable[Any] = (), ledger: Ledger | None = None) -> Results:
+def open_results(name: str, scorers: Iterable[Any] | None = (), ledger: Ledger | None = None) -> Results:
     """Return the results of an experiment in ``ledger``, by default the current one.
 
     Raises
@@ -56,7 +56,7 @@ def load_results(path: str | os.PathLike[str]) -> Results:
 
 
 def _results_of(
-    record: Mapping[str, Any], ledger: Ledger, scorers: Iterable[Any] = (), *, is_trusted: bool = True
+    record: Mapping[str, Any], ledger: Ledger, scorers: Iterable[Any] | None = (), *, is_trusted: bool = True
 ) -> Results:
     """Return the results of the experiment that ``record`` describes, whose calls are in ``ledger``.
 

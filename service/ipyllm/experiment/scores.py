@@ -7,12 +7,13 @@ same experiment does not pay for it again.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.convert import plain_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable
 
     import pandas as pd
 
@@ -28,7 +29,7 @@ _ALWAYS_SHOWN = 2  # of a scorer's columns: its score and its error
 class Scores:
     """Scores of the answers, by call. Scorers get the rows of the grid's prompts."""
 
-    def __init__(self, scorers: Iterable[Any], grid: Grid, parsed: ParsedAnswers) -> None:
+    def __init__(self, scorers: Iterable[Any] | None, grid: Grid, parsed: ParsedAnswers) -> None:
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
         self._parsed = parsed
         self.on_scored: Callable[[Mapping[str, Any]], None] = lambda _: None
@@ -46,11 +47,11 @@ class Scores:
         directions = {scorer.columns[0]: scorer.higher_is_better for scorer in self._scorers}
         return {column: None if direction == "infer" else direction for column, direction in directions.items()}
 
-    def reset(self, scorers: Iterable[Any]) -> None:
+    def reset(self, scorers: Iterable[Any] | None) -> None:
         """Use these scorers from now on, and forget all scores, stored ones included."""
-        given = list(scorers) if not isinstance(scorers, str) else scorers
+        given = list(scorers) if isinstance(scorers, Iterable) and not isinstance(scorers, str | Mapping) else scorers
         valid: tuple[Any, ...] = ()
-        if given:
+        if given is not None and given != []:
             from ipyllm.scorers.scorer import as_scorers
 
             valid = as_scorers(given)

@@ -175,6 +175,7 @@ def test_tools_of_all_arms_run_in_the_thread_that_waits(fake):
         (["openai/a", "olama/b"], [], "There is no service 'olama'; did you mean 'ollama/b'?"),
         (["openai/a", "local/nothing"], [], "nothing"),
         (["openai/a", 7], [], "A model is a name like 'openai/gpt-6-luna' or a service, not int."),
+        (7, [], "A model is a name like 'openai/gpt-6-luna' or a service, not int."),
         (["openai/a"], [{"temperature": 0}, {"temperature": 9}], "temperature must be a number between 0 and 2, not"),
         (["openai/a"], [{"temprature": 0}, {}], "There is no parameter 'temprature'; did you mean 'temperature'?"),
         (["openai/a"], ["temperature"], "params must be a dict of parameters, or a list of them, not"),

@@ -245,12 +245,17 @@ def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
         ({"name": ""}, "name must be a line of text"),
         ({"scorers": ["label"]}, "'label' is not a scorer"),
         ({"scorers": "label"}, "scorers must be a list"),
+        ({"scorers": 5}, "scorers must be a list"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(model, options, said):
     with pytest.raises(LLMError) as caught:
         Experiment(["so"], models=model(), **options)
     assert said in str(caught.value)
+
+
+def test_no_scorers_may_be_said_as_none(model):
+    assert len(Experiment(["so"], models=model(), scorers=None).grid) == 1
 
 
 def test_duplicate_prompts_are_said(model):
