@@ -64,9 +64,9 @@ class SamplingExplorer(TeachingWidget):
     >>> explorer = SamplingExplorer("The capital of France is", "local/smollm2-135m", top_k=2)
     >>> explorer.remaining["token"].to_list()
     [' Paris', ' the']
-    >>> explorer.adjust(top_k=0, min_p=0.01)
-    >>> len(explorer.remaining)
-    7
+    >>> explorer.adjust(top_k=0, min_p=0.5)
+    >>> explorer.remaining["token"].to_list()
+    [' Paris']
     """
 
     _esm = modules.script("teaching/sampling_explorer.js")
