@@ -110,7 +110,7 @@ def read_comparisons(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError, KeyError, AttributeError
         A document is damaged.
     """
     turns = [from_document(document["answers"]).turns for document, _ in documents]

@@ -47,9 +47,8 @@ def read_json(text: str) -> Any:
 def read_time(text: str) -> datetime:
     """Return a time from its text; raise ValueError for another text."""
     try:
-        moment = datetime.fromisoformat(
-            f"{text}+00:00"
-        )  # twice as fast as to add the zone, which SQLite does not store
+        # SQLite stores no zone, and to replace it takes as long again.
+        moment = datetime.fromisoformat(f"{text}+00:00")
     except ValueError:
         moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo is UTC else as_utc(moment)  # "2026-11-28+00:00" is a time without a zone

@@ -56,8 +56,9 @@ class ExchangeRow:
             self.put_waiting()
 
     def put_waiting(self) -> None:
-        """Put what was noted."""
-        self._put({})
+        """Put what was noted, if anything was."""
+        if self._started_at is not None or self._body is not None:
+            self._put({})
 
     def put_bound(self, bound_usd: float) -> None:
         """Put the most that the exchange can have cost so far, in case this process dies."""

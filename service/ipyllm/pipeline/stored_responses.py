@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from ipyllm.ledger.columns import CALLS
 from ipyllm.ledger.current import current_ledger
@@ -80,8 +80,8 @@ def response_to(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:
     known = stored.get(turn.call_id or "")
     if known is not None:
         return known
-    status: Status = turn.status if turn.status in get_args(Status) else "ok"  # type: ignore[assignment]
-    return ChatResponse(model=turn.model or "", status=status)
+    is_known = turn.status in get_args(Status)
+    return ChatResponse(model=turn.model or "", status=cast("Status", turn.status) if is_known else "ok")
 
 
 def _with_steps(turn: Turn, found: Mapping[str, ChatResponse]) -> ChatResponse:

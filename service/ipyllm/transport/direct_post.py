@@ -41,9 +41,13 @@ class DirectPost:
     def __init__(self, session: aiohttp.ClientSession, url: URL) -> None:
         self._session = session
         self._loop = asyncio.get_running_loop()
-        request = self._request = aiohttp.ClientRequest(
-            "POST", url, headers=session.headers, data=b"-", loop=self._loop, session=session
-        )
+        self._is_usable = False
+        try:
+            request = self._request = aiohttp.ClientRequest(
+                "POST", url, headers=session.headers, data=b"-", loop=self._loop, session=session
+            )
+        except (AttributeError, TypeError):  # of another aiohttp
+            return
         lines = [f"POST {request.url.raw_path_qs} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in request.headers.items() if name.lower() != "content-length"]
         self._head = _END_OF_LINE.join([*lines, "Content-Length: "]).encode()

@@ -6,6 +6,7 @@ import pytest
 
 from ipyllm import OllamaService
 from ipyllm.pipeline.call import Call
+from ipyllm.pipeline.exchange_row import ExchangeRow
 from ipyllm.runtime.service_thread import make_calls_on_running_loop, stop_service_thread
 from ipyllm.transport.stamped_socket import StampedSocket
 from tests.fakes import answer
@@ -81,3 +82,9 @@ def test_a_row_that_others_must_see_is_put_before(fake, rows):
     assert begun["status"] == "running"
     assert waits == "waits for the row"
     assert ended["status"] == "ok"
+
+
+def test_nothing_is_put_where_nothing_was_noted(rows):
+    request = OllamaService("m").request("Hello")
+    ExchangeRow("01", request, rows).put_waiting()
+    assert rows.happened == []

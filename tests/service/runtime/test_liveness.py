@@ -9,7 +9,7 @@ from ipyllm import LLMError, OllamaService, usage
 from ipyllm.runtime import liveness
 from ipyllm.runtime import service_thread as module
 from ipyllm.runtime.interruptible import InterruptibleEvent
-from ipyllm.runtime.service_thread import ServiceThread, service_thread, stop_service_thread
+from ipyllm.runtime.service_thread import ServiceThread, own_service_thread, service_thread, stop_service_thread
 from tests.fakes import answer
 
 
@@ -186,3 +186,17 @@ def test_an_interrupt_during_the_wait_for_a_thread_that_is_gone_stays_an_interru
     call.done.check = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
     with pytest.raises(KeyboardInterrupt):
         call.wait()
+
+
+def test_a_call_belongs_to_the_thread_it_runs_on_though_another_has_taken_its_place(monkeypatch):
+    async def own():
+        return own_service_thread()
+
+    first, second = service_thread(), ServiceThread()
+    try:
+        monkeypatch.setattr(module, "_current", second)
+        assert first.submit(own()).result(30) is first
+        assert service_thread() is second
+    finally:
+        monkeypatch.undo()
+        second.stop()

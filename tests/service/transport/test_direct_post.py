@@ -87,13 +87,16 @@ def test_what_is_not_sent_in_one_piece_is_left_to_aiohttp():
     assert asyncio.run(talk(use)) == []
 
 
-def test_another_aiohttp_sends_for_itself_and_nothing_is_sent_twice(monkeypatch):
+@pytest.mark.parametrize(
+    "changed", ["aiohttp.ClientRequest", "aiohttp.client_proto.ResponseHandler.set_response_params"]
+)
+def test_another_aiohttp_sends_for_itself_and_nothing_is_sent_twice(changed, monkeypatch):
     async def use(_, direct, __):
         for _ in range(2):
             with pytest.raises(NotDirectError):
                 await direct.send(b"{}", LIMITS)
 
-    monkeypatch.setattr("aiohttp.client_proto.ResponseHandler.set_response_params", lambda _self: None)
+    monkeypatch.setattr(changed, lambda _self: None)
     assert asyncio.run(talk(use)) == []
 
 

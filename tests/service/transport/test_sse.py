@@ -36,6 +36,7 @@ LINES = st.sampled_from(
         b'{"e":1}',
         b"",
         b"\r",
+        b'data: {"a":3}\r',
         b"data: [",
     ]
 )
