@@ -151,8 +151,10 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
             case "stop":
                 session.stop()
             case "history":
-                self._send({"type": "history", "messages": session.conversation.history.to_messages()})
-                self._send({"type": "summaries", "summaries": await session.conversation.summaries()})
+                messages = session.conversation.history.to_messages()
+                summaries = await session.conversation.summaries()
+                # Together: with the history, a page that was reloaded asks for the running answer over another socket.
+                self._send({"type": "history", "messages": messages}, {"type": "summaries", "summaries": summaries})
             case "clear":
                 with session.conversation:
                     session.conversation.history.clear()
@@ -173,8 +175,8 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
             session.client = None
             self.state.sessions.leave(session, at_once=self.close_code == _LEFT)
 
-    def _send(self, message: dict[str, Any]) -> None:
-        self._outbox.append(message)
+    def _send(self, *messages: dict[str, Any]) -> None:
+        self._outbox += messages
         self.send_changes()
 
     def _send_error(self, refusal: Refusal, question: Any) -> None:

@@ -91,6 +91,7 @@ def test_a_question_is_answered_in_pieces_and_the_next_knows_the_first(client, m
     assert [m["content"] for m in asked[-1].json["messages"]] == ["Count", "one two three", "Did you count?"]
     client.send("history")
     assert len(client.until("history")["messages"]) == 4
+    assert client._lines, "the summaries are in the same frame: a page may leave this socket for another at once"
     summaries = client.until("summaries")["summaries"]
     assert [bool(summary) for summary in summaries] == [False, True, False, True]
     assert summaries[1] == done["summary"]

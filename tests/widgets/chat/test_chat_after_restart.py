@@ -39,6 +39,14 @@ def ask(widget, text):
     return widget.comm.wait_until_idle()
 
 
+def stop_in_mid_answer(widget, models):
+    models.default = fakes.drip("word ", every=0.02)
+    widget.comm.click("send", text="Long")
+    widget.comm.wait_for(lambda page: "word" in page.html())
+    widget.comm.click("stop")
+    widget.comm.wait_until_idle()
+
+
 def shown(widget):
     """Return the turns of a page that is opened now."""
     snapshot = widget.get_state("snapshot")["snapshot"]
@@ -77,11 +85,7 @@ def test_an_answer_that_was_cut_off_says_so_and_goes_on(begin, models):
 
 def test_an_answer_that_was_stopped_or_failed_says_so_and_goes_on(begin, models):
     widget = begin()
-    models.default = fakes.drip("word ", every=0.02)
-    widget.comm.click("send", text="Long")
-    widget.comm.wait_for(lambda page: "word" in page.html())
-    widget.comm.click("stop")
-    widget.comm.wait_until_idle()
+    stop_in_mid_answer(widget, models)
     again = begin()
     (stopped,) = shown(again)
     assert (stopped["status"], stopped["resumable"]) == ("cancelled", True)
@@ -108,11 +112,7 @@ def test_an_answer_that_used_tools_has_the_sums_of_all_its_calls(begin, models):
 
 def test_without_its_call_in_the_ledger_an_answer_still_says_how_it_ended(begin, models):
     widget = begin()
-    models.default = fakes.drip("word ", every=0.02)
-    widget.comm.click("send", text="Long")
-    widget.comm.wait_for(lambda page: "word" in page.html())
-    widget.comm.click("stop")
-    widget.comm.wait_until_idle()
+    stop_in_mid_answer(widget, models)
     prune("0s")
     widget.conversation.replace_turns(widget.conversation.turns)  # it is saved again, its calls are not
     (turn,) = shown(begin())
