@@ -63,9 +63,16 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     assert "w3" in shown.texts()[1], "what came is kept"
     shown.box.fill("After all that")
     shown.box.press("Enter")
+    shown.columns.nth(1).get_by_text("w3").wait_for()
+    shown.box.fill("Too early")
+    shown.box.press("Enter")
+    shown.notice.get_by_text("still streaming").wait_for()
     fake.skip_pauses()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.button("Tie").wait_for()
+    assert shown.notice.is_hidden(), "nothing streams any more"
+    assert shown.box.input_value() == "Too early"
+    shown.box.fill("")
     assert shown.texts()[1].split() == COUNTED.split()
     rows = votes_kept(lab)
     shown.root.evaluate("""root => {

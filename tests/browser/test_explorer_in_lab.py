@@ -139,7 +139,7 @@ def test_the_first_rows_are_shown_while_the_others_are_read(lab, tmp_path):
     explorer.status.get_by_text("the first 50 of 60 rows").wait_for()
     notebook.interrupt(1)
     assert "KeyboardInterrupt" in notebook.output(1).inner_text()
-    explorer.root.get_by_text("The rows were not read: It was interrupted.").wait_for()
+    explorer.root.get_by_text("The rows were not read: Interrupted. Run the cell again.").wait_for()
     explorer.status.get_by_text("the others were not read").wait_for()
     gate.touch()
     explorer.search.fill("hedges (6)")

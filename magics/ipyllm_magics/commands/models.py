@@ -63,7 +63,8 @@ def _rows(reached: Iterable[ProbeResult], *, everything: bool) -> Iterator[dict[
             # else: a server of one's own that does not run, or an address that is not set
         elif server.error is not None:
             state = "unusable" if server.service is None else "unreachable"
-            state = "no key" if server.error.category == "authentication" else state
+            if server.error.category == "authentication":  # without a status nothing was sent, because there is no key
+                state = "no key" if server.error.status_code is None else "refused"
             note = in_words_of_magics(str(server.error))
             yield {"model": _mark_default(f"{server.name}/…", default), "state": state, "note": note}
         else:

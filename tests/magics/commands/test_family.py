@@ -108,8 +108,9 @@ def test_a_mistake_in_usage_is_one_sentence(kernel, fake, line, sentence):
 
 
 def test_models_shows_what_each_server_has_with_window_and_price(own_settings, fake):
-    with FakeLLM(models=["big", "small"]) as lab:
+    with FakeLLM(models=["big", "small"]) as lab, FakeLLM(api_key="right") as strict:
         (own_settings / "config.toml").write_text(
+            f'[endpoints.strict]\nbase_url = "{strict.base_url}"\napi_key_env = "STRICT_KEY"\n'
             f'[endpoints.lab]\nbase_url = "{lab.base_url}"\ninput_usd_per_mtok = 1.5\noutput_usd_per_mtok = 6\n'
             '[endpoints.gone]\nbase_url = "http://127.0.0.1:9/v1"\n[aliases]\nfast = "lab/small"\n'
         )
@@ -118,6 +119,7 @@ def test_models_shows_what_each_server_has_with_window_and_price(own_settings, f
             "OPENAI_BASE_URL": fake.base_url,
             "IPYLLM_LEDGER": str(own_settings / "l.sqlite"),
             "IPYLLM_CONFIG": str(own_settings / "config.toml"),
+            "STRICT_KEY": "mistyped",
         }
         with LiveKernel(**environment) as kernel:
             kernel.run("%load_ext ipyllm")
@@ -128,6 +130,7 @@ def test_models_shows_what_each_server_has_with_window_and_price(own_settings, f
     assert rows["lab/small"]["input_usd_per_mtok"] == 1.5
     assert rows["gone/…"]["state"] == "unreachable"
     assert "cannot be reached" in rows["gone/…"]["note"]
+    assert rows["strict/…"]["state"] == "refused", "there is a key"
     assert rows["deepseek/…"]["state"] == "no key"
     assert "DEEPSEEK_API_KEY" in rows["deepseek/…"]["note"]
     assert "api_key=" not in rows["deepseek/…"]["note"], "magics do not take it"

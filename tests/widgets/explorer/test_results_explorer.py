@@ -338,7 +338,7 @@ def test_the_first_rows_leave_out_what_all_prompts_begin_with(explore, two_first
     [
         (LLMError("The ledger is gone.", category="bad_request"), "The ledger is gone."),
         (OSError("disk"), "OSError: disk"),
-        (KeyboardInterrupt(), "It was interrupted."),
+        (KeyboardInterrupt(), "Interrupted. Run the cell again."),
     ],
 )
 def test_a_page_is_told_why_the_other_rows_are_missing_and_they_are_read_on_request(explore, two_first, exc, reason):

@@ -204,5 +204,5 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, LLMError):
         return shorten(str(exc), _ERROR_CHARS)
     if isinstance(exc, KeyboardInterrupt):
-        return "It was interrupted."
+        return "Interrupted. Run the cell again."
     return shorten(redact(f"{type(exc).__name__}: {exc}"), _ERROR_CHARS)

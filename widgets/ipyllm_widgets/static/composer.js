@@ -6,6 +6,8 @@ import { PromptMenu } from "./prompt_menu.js";
 
 const DRAFT_AFTER_MS = 400; // without a key
 const LONG_PASTE = 20_000; // characters; laying out a book in a text area takes seconds
+/** What a question is answered with that cannot wait for its turn. */
+export const STILL_STREAMING = "An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.";
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /**
@@ -143,7 +145,7 @@ export class Composer {
   submit() {
     const text = this.text;
     if (this.running && !this.actions.queues) {
-      this.actions.showError("An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.");
+      this.actions.showError(STILL_STREAMING);
       return;
     }
     if (!text && !this.files.length) return;
