@@ -10,7 +10,8 @@ from ipyllm import prune
 from ipyllm.conversations.history import conversation
 from ipyllm.conversations.transcript import Turn
 from ipyllm_widgets import ChatWidget
-from ipyllm_widgets.chat.saved_branches import look_up_branches, save_branches
+from ipyllm_widgets.chat.saved_branches import add_branches, look_up_branches, save_branches
+from ipyllm_widgets.chat.turn_tree import TurnTree
 from tests import fakes
 from tests.fakes import answer
 from tests.widgets.page import texts
@@ -166,11 +167,14 @@ def test_a_question_that_failed_or_was_stopped_is_still_there_and_can_be_tried_a
 
 def test_other_branches_are_still_there(begin, models):
     widget = begin()
-    models.reply(answer("One."), answer("Two."), answer("Three."))
+    models.reply(answer("One."), answer("Two."), answer("Three."), answer("Four."))
     first = ask(widget, "First").turns[0]["id"]
     widget.comm.click("regenerate", turn=first)
     second = widget.comm.wait_until_idle().turns[0]["id"]
-    ask(widget, "After the second")
+    third = ask(widget, "After the second").turns[1]["id"]
+    widget.comm.click("regenerate", turn=third)
+    fourth = widget.comm.wait_until_idle().turns[1]["id"]
+    widget.comm.click("select", turn=fourth, branch=1)
     widget.comm.click("select", turn=second, branch=1)
     again = begin()
     (turn,) = shown(again)
@@ -179,7 +183,7 @@ def test_other_branches_are_still_there(begin, models):
     assert texts(again.messages) == ["First", "Two.", "After the second", "Three."]
     page = again.comm.wait_for(lambda page: len(page.turns) == 2 and "tokens" in page.turns[1]["footer"])
     assert page.turns[0]["branch"] == [2, 2]
-    assert [turn["branch"] for turn in shown(begin())] == [[2, 2], [1, 1]]
+    assert [turn["branch"] for turn in shown(begin())] == [[2, 2], [1, 2]]
 
 
 def test_a_question_whose_kernel_was_killed_says_so(begin, models, restart):
@@ -229,6 +233,19 @@ def test_a_conversation_that_is_renamed_deleted_or_replaced_keeps_loses_or_ignor
     conversation("trip").replace_turns([Turn([{"role": "user", "content": "Another"}], "b#1")])
     begin_again = begin(conversation="trip")
     assert "Another" in [turn["text"] for turn in shown(begin_again)]
+
+
+def test_branches_of_another_conversation_of_the_name_are_not_added(begin, models):
+    widget = begin()
+    models.default = answer("Paris.")
+    ask(widget, "Capital of France?")
+    models.default = REFUSED
+    ask(widget, "Failed")
+    found = wait_for_branches("default")
+    for turns, n_added in (widget.conversation.turns, 1), ([Turn([{"role": "user", "content": "Another"}], "b#1")], 0):
+        tree = TurnTree()
+        add_branches(tree, found, turns)
+        assert len(tree.root.children) == n_added
 
 
 @pytest.mark.parametrize(
