@@ -67,7 +67,7 @@ class ChatCalls(Controller):
         self._kept = look_up_branches(self.name)
         self._branches = Branches(history, self._numbers, self._kept)
         # Of conversations that were shown before, by the id of their history.
-        self._left: dict[int, tuple[Branches, ChatTotals]] = {}
+        self._left: dict[int, tuple[Branches, ChatTotals, str]] = {}
         self._draft = saved.look_up_draft(self.name)
         self._feedback = feedback_on(history)
         self._stop_observing = history.observe(self.refresh)
@@ -129,8 +129,8 @@ class ChatCalls(Controller):
         LLMError
             An answer is still streaming.
         """
-        draft, feedback = saved.look_up_draft(history.name or ""), feedback_on(history)
-        known = self._left.get(id(history))
+        known, feedback = self._left.get(id(history)), feedback_on(history)
+        draft = saved.look_up_draft(history.name or "") if known is None else known[2]
         kept = look_up_branches(history.name or "") if known is None else known[0].document()
         self._wait_until_rendered()
         self._save_branches()
@@ -139,10 +139,10 @@ class ChatCalls(Controller):
             if history is self.history:
                 return
             self._stop_observing()
-            self._left[id(self.history)] = self._branches, self.totals
+            self._left[id(self.history)] = self._branches, self.totals, self._draft
             self.history, self._draft = history, draft
             self._feedback |= feedback
-            self._branches, self.totals = known or (Branches(history, self._numbers, kept), ChatTotals())
+            self._branches, self.totals, _ = known or (Branches(history, self._numbers, kept), ChatTotals(), "")
             self._kept = kept
             self._stop_observing = history.observe(self.refresh)
             self._publish()
@@ -208,6 +208,7 @@ class ChatCalls(Controller):
         with self._channel.lock:
             if self.running:
                 self._branches.queue.add(message)
+                self._save_unsent()
                 self._publish()
                 return
             self._branches.refresh_path()
@@ -218,6 +219,7 @@ class ChatCalls(Controller):
         with self._channel.lock:
             give_back(self._branches.queue.find(question))
             self._branches.queue.remove(question)
+            self._save_unsent()
             self._publish()
 
     def send_next(self) -> None:
@@ -248,6 +250,12 @@ class ChatCalls(Controller):
             queue.held = True
             self._publish()
             raise
+        finally:
+            self._save_unsent()
+
+    def _save_unsent(self) -> None:
+        """Save the questions that wait, and what is typed: after a restart of the kernel they are in the text box."""
+        saved.save_draft(self.name, "\n\n".join(filter(None, [*self._branches.queue.texts(), self._draft])))
 
     # ---- asking ----------------------------------------------------------------------------------
 

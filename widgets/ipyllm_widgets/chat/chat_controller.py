@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from ipyllm.conversations import saved
 from ipyllm.errors import LLMError
 from ipyllm.ledger.feedback import give_feedback
 from ipyllm.pipeline.stored_responses import response_to
@@ -56,9 +55,11 @@ class ChatController(ChatCalls):
 
     def draft(self, text: str, **counts: Any) -> None:
         """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
-        if text != self._draft:
-            saved.save_draft(self.name, text)
+        has_changed = text != self._draft
         super().draft(text, **counts)
+        if has_changed:
+            with self._channel.lock:
+                self._save_unsent()
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""

@@ -77,6 +77,10 @@ class QuestionQueue:
         """Remove a question."""
         self._waiting = [queued for queued in self._waiting if queued.id != name]
 
+    def texts(self) -> list[str]:
+        """Return the questions in the order in which they will be asked."""
+        return [question_text(queued.message) for queued in self._waiting]
+
     def as_json(self) -> list[dict[str, Any]]:
         """Return what the page shows."""
         return [
