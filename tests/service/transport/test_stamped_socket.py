@@ -167,6 +167,15 @@ def test_segments_that_the_kernel_joined_are_told(ends):
     assert abs(ours.earliest_ns - emptied) < 4 * CLOSE_NS
 
 
+def test_the_kernel_still_delays_acknowledgements_when_the_first_token_comes_late(ends):
+    ours, theirs = ends
+    ours.send(b"question")
+    send(theirs, HEAD)
+    assert ours.recv(1000) == HEAD
+    time.sleep(0.25)  # the kernel's timer, which ends the delays, has passed if anything was left to it
+    assert not ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK), "it would join the first token to the second"
+
+
 def test_a_clock_that_was_set_is_not_believed(ends, monkeypatch):
     ours, theirs = ends
     ours.send(b"question")
