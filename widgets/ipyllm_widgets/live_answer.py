@@ -9,23 +9,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html import escape
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyllm.events import Finished, ToolCallDelta
 from ipyllm.rendering import GrowingAnswer, to_html
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ipyllm.events import Event
     from ipyllm.pipeline.waiting import Waiting
-    from ipyllm.rendering import GrowingCall, GrowingText
+    from ipyllm.rendering import GrowingText
     from ipyllm.response import ChatResponse
 
 __all__ = ["LiveAnswer", "parts_of", "splice", "waiting_payload"]
 
 _PARTS = ("reasoning", "tools", "text")
 _RESULT_CHARS = 8_000  # of a tool's result that are shown
+_UNKNOWN_CALLS = (
+    '<p class="ipyllm-footer">The ledger does not have the earlier requests of this answer, such as tool calls.</p>'
+)
 
 
 def splice(before: str, after: str) -> list[Any]:
@@ -206,8 +209,19 @@ def waiting_payload(waiting: Waiting | None) -> dict[str, Any] | None:
     return {"before": waiting.before, "seconds": round(waiting.seconds(), 1), "step": step, "after": waiting.after}
 
 
-def parts_of(reasoning: str, text: str) -> dict[str, Any]:
-    """Return the parts of a complete answer, as :meth:`LiveAnswer.as_json` would.
+class _ToolCall(Protocol):
+    """What is shown of a function call; ``output`` is None if it has no result."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def arguments(self) -> str: ...
+    @property
+    def output(self) -> str | None: ...
+
+
+def parts_of(reasoning: str, text: str, calls: Iterable[_ToolCall] | None = ()) -> dict[str, Any]:
+    """Return the parts of a complete answer, as :meth:`LiveAnswer.as_json` would; ``calls`` None are not known.
 
     Examples
     --------
@@ -218,10 +232,13 @@ def parts_of(reasoning: str, text: str) -> dict[str, Any]:
     for name, source in (("reasoning", reasoning), ("text", text)):
         if source.strip():
             parts[name] = {"blocks": [to_html(source)], "tail": ""}
+    tools = _UNKNOWN_CALLS if calls is None else "".join(map(_call_html, calls))
+    if tools:
+        parts["tools"] = {"blocks": [], "tail": tools}
     return parts
 
 
-def _call_html(call: GrowingCall) -> str:
+def _call_html(call: _ToolCall) -> str:
     output = "" if call.output is None else escape(call.output[:_RESULT_CHARS], quote=False)
     result = "" if call.output is None else f"<div>Result</div><pre>{output}</pre>"
     return (

@@ -161,6 +161,8 @@ class Accumulator:
         if known is None:
             known = self._tools[index] = CallSoFar()
             checked_parts(self._tools, "function calls in one answer")
+        # Some servers repeat them in every piece.
+        id_, name = None if known.id else id_, None if known.name else name
         known.id = known.id or checked_id(id_, "a function call")
         known.name = known.name or checked_name(name, "a function")
         halves = self._argument_halves.get(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.ledger.columns import CALLS
 from ipyllm.ledger.current import current_ledger
@@ -12,6 +12,7 @@ from ipyllm.ledger.query import Query
 from ipyllm.logprobs import from_plain
 from ipyllm.observability.logs import log_failure
 from ipyllm.response import ChatResponse, Status, Usage
+from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _SAME_NAME: Final = [
     for each in fields(ChatResponse)
     if each.name not in {"content", "usage", "timing", "tool_calls", "tool_results", "steps"}
 ]
+_OUTCOME: Final = ("status", "error_category", "error_message")
 _COLUMNS: Final = frozenset(CALLS.writable) & {"response", "usage_source", *_USAGE, *_TIMING, *_SAME_NAME}
 
 
@@ -71,6 +73,8 @@ def stored_responses(turns: Iterable[Turn], *, ledger: Ledger | None = None) -> 
 def response_to(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:
     """Return the response that answered a turn: the stored one, or what the turn itself says of it.
 
+    A status that we do not know, of a changed file or a newer version, is an error.
+
     Examples
     --------
     >>> from ipyllm.conversations.transcript import Turn
@@ -80,8 +84,15 @@ def response_to(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:
     known = stored.get(turn.call_id or "")
     if known is not None:
         return known
-    is_known = turn.status in get_args(Status)
-    return ChatResponse(model=turn.model or "", status=cast("Status", turn.status) if is_known else "ok")
+    return ChatResponse(model=turn.model or "", **_ended({"status": turn.status}))
+
+
+def _ended(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a call ended, from values of which ``status`` is one."""
+    if "status" not in known or known["status"] in get_args(Status):
+        return _of(known, _OUTCOME)
+    error = f"How this answer ended is not known: its status is {shorten(str(known['status']), 40)!r}."
+    return {"error_category": "unknown_error", "error_message": error, **_of(known, _OUTCOME), "status": "error"}
 
 
 def _with_steps(turn: Turn, found: Mapping[str, ChatResponse]) -> ChatResponse:
@@ -106,6 +117,7 @@ def response_values(call: Mapping[str, Any]) -> dict[str, Any]:
         "usage": Usage(source=known.get("usage_source"), **_of(known, _USAGE)),
         "timing": Timing(**_of(known, _TIMING)),
         **_of(known, _SAME_NAME),
+        **_ended(known),
     }
 
 

@@ -129,8 +129,8 @@ class GrowingAnswer:
 
     def _feed_call(self, event: ToolCallDelta) -> None:
         call = next((call for call in reversed(self.calls) if call.index == event.index), None)
-        # The next round of the same turn counts from 0 again, with another id.
-        if call is None or (event.id is not None and event.id != call.id):
+        # The next round of the same turn counts from 0 again; some servers give it the same id, too.
+        if call is None or (event.id is not None and event.id != call.id) or (event.name and call.name):
             call = GrowingCall(event.index, event.id)
             self.calls.append(call)
         call.name = replace_surrogates(event.name) or call.name

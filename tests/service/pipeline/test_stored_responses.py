@@ -17,3 +17,14 @@ def test_the_calls_of_tools_are_steps_and_those_that_are_gone_are_of_unknown_cos
     response = response_to(turn, stored)
     assert response.content == "So."
     assert [step.cost_usd for step in response.steps] == [0.25, None, 0.5]
+
+
+def test_a_status_that_we_do_not_know_is_no_success():
+    with Ledger("sqlite://") as ledger:
+        ledger.put({"call_id": "01", "model": "lab/m", "status": "paused", "response": "Half"})
+        stored = stored_responses([Turn(call_id="01")], ledger=ledger)
+    for turn in Turn(call_id="01", model="lab/m"), Turn(status="paused", model="lab/m"):
+        response = response_to(turn, stored)
+        assert (response.status, response.error_category) == ("error", "unknown_error")
+        assert "'paused'" in response.error_message
+    assert response_to(Turn(), {}).status == "ok"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ipyllm import LLMError, OllamaService, ReasoningDelta, TextDelta
+from ipyllm import LLMError, OllamaService, ReasoningDelta, TextDelta, ToolCallDelta
 from tests.fakes import status
 from tests.service.transport.chunks import EMOJI, JSON, SSE, call, delta, events, message
 
@@ -273,6 +273,19 @@ def test_a_stream_is_read_rightly(row, ask, compressed):
 @pytest.mark.parametrize("row", [row for row in ROWS.values() if row.whole], ids=[n for n in ROWS if ROWS[n].whole])
 def test_a_whole_answer_is_read_rightly(row, ask, compressed):
     check(row, ask, json.dumps(row.whole), JSON, compressed, streamed=False)
+
+
+@pytest.mark.parametrize(
+    "name", ["a call with another id in each piece", "a call that repeats its id and name in each piece"]
+)
+def test_events_have_the_id_and_the_name_of_a_call_once(fake, name):
+    fake.default = status(200, events(ROWS[name].chunks), SSE)
+
+    async def collect():
+        return [event async for event in OllamaService("m", base_url=fake.base_url).events("Hello")]
+
+    calls = [event for event in asyncio.run(collect()) if isinstance(event, ToolCallDelta)]
+    assert [(call.id, call.name, call.arguments) for call in calls] == [("a", "add", '{"x"'), (None, None, ": 1}")]
 
 
 # ---- errors before text are sent again ----------------------------------------------------------------

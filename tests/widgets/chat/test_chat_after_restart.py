@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -98,17 +99,70 @@ def test_an_answer_that_was_stopped_or_failed_says_so_and_goes_on(begin, models)
     assert (last["status"], last["error"], last["resumable"]) == (failed["status"], failed["error"], True)
 
 
-def test_an_answer_that_used_tools_has_the_sums_of_all_its_calls(begin, models):
-    def add(a: int, b: int) -> int:
-        """Add two numbers."""
-        return a + b
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
 
-    widget = begin(tools=[add])
-    models.reply(answer("", tool_calls=[("add", {"a": 1, "b": 2})]), answer("Three."))
+
+def use_tools(widget, models):
+    """Ask a question whose answer calls tools twice, and return its turn on the page."""
+    models.reply(
+        answer("Let me see.", reasoning="A sum.", tool_calls=[("add", {"a": 1, "b": 2})]),
+        answer("", tool_calls=[("add", {"a": 3, "b": "<b>"})]),
+        answer("Three.", reasoning="Clear."),
+    )
     widget.send("1 + 2?").wait()
-    (before,) = widget.comm.wait_until_idle().turns
-    assert "2 calls" in before["footer"]
-    assert shown(begin())[0]["footer"] == before["footer"]
+    return widget.comm.wait_until_idle().turns[-1]
+
+
+def words(turn, part):
+    """Return the text of a part, without its division into blocks."""
+    found = turn["parts"].get(part, {"blocks": [], "tail": ""})
+    html = "".join(found["blocks"]) + found["tail"]
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def test_an_answer_that_used_tools_has_its_calls_and_the_sums_of_all_requests(begin, models):
+    before = use_tools(begin(tools=[add]), models)
+    assert "3 calls" in before["footer"]
+    (after,) = shown(begin())
+    assert after["footer"] == before["footer"]
+    assert after["parts"]["tools"] == before["parts"]["tools"]
+    assert after["parts"]["tools"]["tail"].count("<details") == 2
+    for part in "text", "reasoning":
+        assert words(after, part).replace(" ", "") == words(before, part).replace(" ", "")
+    assert words(after, "text") == "Let me see. Three."
+
+
+def test_the_calls_of_earlier_answers_are_not_shown_again(begin, models):
+    widget = begin(tools=[add])
+    use_tools(widget, models)
+    use_tools(widget, models)
+    turns = shown(begin())
+    assert [turn["parts"]["tools"]["tail"].count("<details") for turn in turns] == [2, 2]
+
+
+def test_an_answer_that_used_tools_says_so_if_the_ledger_has_not_what_was_said(begin, models):
+    widget = begin(tools=[add])
+    use_tools(widget, models)
+    prune(keep_text="0s")
+    widget.conversation.replace_turns(widget.conversation.turns)
+    (turn,) = shown(begin())
+    assert "does not have the earlier requests of this answer" in words(turn, "tools")
+    assert words(turn, "text") == "Three."
+
+
+def test_a_cell_that_used_tools_shows_its_calls_in_a_chat(begin, models):
+    from ipyllm.registry.models import create_llm_service
+
+    widget = begin()
+    models.reply(answer("", tool_calls=[("add", {"a": 1, "b": 2})]), answer("Three."))
+    response = create_llm_service("openai/fake-model").chat("1 + 2?", tools=[add])
+    conversation("default").put_turn(
+        Turn.answered([{"role": "user", "content": "1 + 2?"}, response.as_message()], "cell#1", response)
+    )
+    page = widget.comm.wait_for(lambda page: page.turns and "tokens" in page.turns[0]["footer"])
+    assert words(page.turns[0], "tools") == 'Tool call: add Arguments {"a":1,"b":2} Result 3'
 
 
 def test_without_its_call_in_the_ledger_an_answer_still_says_how_it_ended(begin, models):

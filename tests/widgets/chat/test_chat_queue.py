@@ -175,3 +175,28 @@ def test_a_complete_an_empty_and_an_earlier_answer_do_not_go_on(chat, models):
     assert [turn["resumable"] for turn in shown.turns] == [False, False]
     for turn in (first, shown.order[1]):
         assert "cut off" in widget.comm.click("resume", turn=turn)["error"]
+
+
+def test_one_goes_on_although_questions_that_failed_follow_it(chat, models):
+    widget = chat()
+    models.default = answer("Before.")
+    widget.send("Zero").wait()
+    cut_off(models)
+    widget.comm.click("send", text="Count")
+    widget.comm.wait_until_idle()
+    models.reply(*[status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})] * 2)
+    for text in ("Failed", "Failed too"):
+        widget.comm.click("send", text=text)
+        shown = widget.comm.wait_until_idle()
+    assert [turn["resumable"] for turn in shown.turns] == [False, True, False, False]
+    models.reply(answer("ree, four.", gap=60))
+    assert widget.comm.click("resume", turn=shown.order[1])["error"] is None
+    widget.comm.wait_for(lambda shown: "three" in shown.html(1).replace("</p>", ""))
+    models.skip_pauses()
+    shown = widget.comm.wait_until_idle()
+    assert "One, two, three, four." in shown.html(1)
+    assert [turn["text"] for turn in shown.turns] == ["Zero", "Count", "Failed", "Failed too"]
+    assert [bool(turn["error"]) for turn in shown.turns] == [False, False, True, True]
+    assert not any(turn["resumable"] for turn in shown.turns)
+    assert texts(widget.messages)[:4] == ["Zero", "Before.", "Count", "One, two, three, four."]
+    assert texts(models.requests[-1].json["messages"])[:4] == ["Zero", "Before.", "Count", "One, two, th"]

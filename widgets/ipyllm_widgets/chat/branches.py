@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
+    from ipyllm.pipeline.stored_tool_calls import StoredToolCall
     from ipyllm.response import ChatResponse
 
 __all__ = ["Branches"]
@@ -46,6 +47,8 @@ class Branches:
         Questions that wait until the running answer has ended.
     stored : dict of str to ChatResponse
         Responses of calls that others made, or an earlier kernel, by the id of the call.
+    stored_tool_calls : dict of str to sequence of StoredToolCall or None
+        Their tool calls; None if the ledger does not have them.
     path : list of TurnNode
         The shown turns, the oldest first.
     tree : TurnTree
@@ -63,6 +66,7 @@ class Branches:
     ) -> None:
         self.queue = QuestionQueue()
         self.stored: dict[str, ChatResponse] = {}
+        self.stored_tool_calls: dict[str, Sequence[StoredToolCall] | None] = {}
         self.path: list[TurnNode] = []
         self.tail: TurnNode | None = None
         self._history = history
@@ -94,6 +98,7 @@ class Branches:
         for node in path:
             if node.response is None and node.turn is not None and node.turn.call_id in self.stored:
                 node.response, node.parts = self.stored[node.turn.call_id], None
+                node.tool_calls = self.stored_tool_calls.get(node.turn.call_id, ())
 
     def shown_turn(self, name: str) -> TurnNode:
         """Return the turn of this name.

@@ -10,6 +10,7 @@ from ipyllm.conversations import saved
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.events import Finished
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
+from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
@@ -105,9 +106,13 @@ class ChatCalls(Controller):
             ]
         if not turns:
             return
-        found = stored_responses(turns)  # without the lock: it reads the database
+        found, tool_calls = (
+            stored_responses(turns),
+            stored_tool_calls(turns),
+        )  # without the lock: they read the database
         with self._channel.lock:
             if branches is self._branches:  # otherwise another conversation is shown since
+                branches.stored_tool_calls |= tool_calls
                 branches.stored |= {turn.call_id: response_to(turn, found) for turn in turns if turn.call_id}
                 for response in found.values():
                     self.totals = self.totals.plus(response)
@@ -179,7 +184,7 @@ class ChatCalls(Controller):
         Raises
         ------
         LLMError
-            The answer is complete or empty, or is not the last one.
+            The answer is complete or empty, or another answer follows it.
         """
         self._wait_until_rendered()
         with self._channel.lock:
@@ -187,7 +192,7 @@ class ChatCalls(Controller):
             self._branches.refresh_path()
             node = self._branches.shown_turn(turn)
             if not self._is_resumable(node):
-                raise bad_request("Only the last answer can be continued, if it was cut off after some text.")
+                raise bad_request("Only the last answer can be continued, and only if it was cut off after some text.")
             text, reasoning = node.answer, node.response.reasoning if node.response is not None else ""
             return self._call_model(
                 node,
@@ -197,7 +202,9 @@ class ChatCalls(Controller):
             )
 
     def _is_resumable(self, node: TurnNode) -> bool:
-        return node is self._branches.path[-1] and can_continue(node)
+        """Return whether it is the last answer, which failed questions may follow, and was cut off."""
+        last = next((other for other in reversed(self._branches.path) if other.turn is not None), None)
+        return node is last and can_continue(node)
 
     # ---- the queue ---------------------------------------------------------------------
 

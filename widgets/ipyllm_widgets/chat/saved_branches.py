@@ -14,6 +14,7 @@ from ipyllm.conversations import saved
 from ipyllm.conversations.transcript import Transcript, Turn, document_of, from_document, validate_message
 from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
+from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm_widgets.chat.turn_tree import TurnNode, TurnTree, question_of
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def add_branches(tree: TurnTree, document: dict[str, Any] | None, turns: Sequenc
         if document["turns"] and by_key.keys().isdisjoint(document["turns"]):
             return None
         kept = [(entry, _kept_turn(entry)) for entry in document["nodes"]]
-        stored = stored_responses(turn for _, turn in kept if turn is not None)
+        known = [turn for _, turn in kept if turn is not None]
+        stored, tool_calls = stored_responses(known), stored_tool_calls(known)
         nodes: dict[str | None, TurnNode] = {None: tree.root}
         shown: list[TurnNode] = []
         for entry, turn in kept:
@@ -123,6 +125,7 @@ def add_branches(tree: TurnTree, document: dict[str, Any] | None, turns: Sequenc
                 error = entry["error"]
                 response = response_to(turn, stored)
                 node.response = replace(response, error_message=error if error is None else str(error))
+                node.tool_calls = tool_calls.get(turn.call_id or "", ())
             if entry["shown"]:
                 shown.append(node)
         for node in shown:

@@ -62,8 +62,21 @@ def turn_payload(
     if running:
         return payload | {"status": "running", "footer": node.requested_model}
     if node.parts is None:
-        node.parts = parts_of(node.response.reasoning if node.response is not None else "", node.answer)
+        node.parts = _parts(node)
     return payload | {"parts": node.parts} | _outcome(node)
+
+
+def _parts(node: TurnNode) -> dict[str, Any]:
+    """Return the answer as HTML, of all its steps, as it was when they streamed."""
+    response = node.response
+    if response is None:
+        return parts_of("", node.answer, node.tool_calls)
+    earlier = [step for step in response.steps if step.call_id != response.call_id]
+    reasoning = [step.reasoning for step in (*earlier, response) if step.reasoning]
+    # The text of an answer without a last step is that of the earlier ones.
+    texts = [step.content for step in earlier if step.content and response.content]
+    calls = response.tool_results or node.tool_calls
+    return parts_of("\n\n".join(reasoning), "\n\n".join([*texts, node.answer]), calls)
 
 
 def _outcome(node: TurnNode) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.history import Turn
     from ipyllm.messages import Message
+    from ipyllm.pipeline.stored_tool_calls import StoredToolCall
     from ipyllm.response import ChatResponse
 
 __all__ = ["RemovedNode", "TurnNode", "TurnTree", "question_of"]
@@ -40,6 +41,8 @@ class TurnNode:
         Full name of the model that this widget asked.
     note : str
         Names the turns that were left out to fit the model's context window; empty for none.
+    tool_calls : sequence of StoredToolCall or None
+        The tool calls of an answer that this widget did not make; None if the ledger does not have them.
     parts : dict or None
         The answer as HTML; None if it is not rendered yet.
     shown_child : TurnNode or None
@@ -54,6 +57,7 @@ class TurnNode:
     response: ChatResponse | None = None
     requested_model: str = ""
     note: str = ""
+    tool_calls: Sequence[StoredToolCall] | None = ()
     parts: dict[str, Any] | None = None
     children: list[TurnNode] = field(default_factory=list)
     shown_child: TurnNode | None = None
@@ -180,6 +184,7 @@ class TurnTree:
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
                 if node.turn is not None:  # a cell was run again
                     node.question, node.response, node.parts, node.note = question_of(turn), None, None, ""
+                    node.tool_calls = ()
                 node.turn = turn
             parent.shown_child = parent = node
             seen.add(node.name)
