@@ -92,6 +92,12 @@ class ChatSession:
         """Number of the last answer; 0 before the first."""
         return self._number
 
+    @property
+    def unfinished(self) -> int:
+        """Number of the answer that the history does not have yet; 0 if there is none."""
+        latest = self._answers[-1] if self._answers else None
+        return 0 if latest is None or latest.end or self._task is None else latest.number
+
     async def ask(self, message: AskMessage) -> None:
         """Begin to answer a question; one that is asked again with the same id is answered once.
 

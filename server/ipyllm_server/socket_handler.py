@@ -151,14 +151,17 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
             case "stop":
                 session.stop()
             case "history":
-                messages = session.conversation.history.to_messages()
+                messages, unfinished = session.conversation.history.to_messages(), session.unfinished
                 summaries = await session.conversation.summaries()
                 # Together: with the history, a page that was reloaded asks for the running answer over another socket.
-                self._send({"type": "history", "messages": messages}, {"type": "summaries", "summaries": summaries})
+                self._send(
+                    {"type": "history", "messages": messages, "answering": unfinished},
+                    {"type": "summaries", "summaries": summaries},
+                )
             case "clear":
                 with session.conversation:
                     session.conversation.history.clear()
-                self._send({"type": "history", "messages": []})
+                self._send({"type": "history", "messages": [], "answering": 0})
             case "ping":
                 self._send({"type": "pong"})
             case _:

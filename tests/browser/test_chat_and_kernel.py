@@ -195,6 +195,21 @@ def test_a_draft_and_the_conversation_survive_a_reload_and_a_restart(lab, fake):
     assert Chat(notebook.output(0)).box.input_value() == ""
 
 
+def test_what_is_typed_while_an_answer_streams_survives_a_reload(lab, fake):
+    notebook, chat = opened(lab, anew=True)
+    fake.default = fakes.drip("word ", every=0.02)
+    chat.type("Long")
+    chat.log.get_by_text("word word").wait_for()
+    chat.box.fill("the next ques")
+    lab.page.wait_for_timeout(1000)
+    lab.save()
+    lab.reload(notebook)
+    chat = Chat(notebook.output(0))
+    chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'the next ques'")
+    chat.button("Stop the answer").click()
+    chat.wait_until_idle()
+
+
 def test_a_notebook_reopened_without_its_kernel_shows_what_was_said(lab, fake):
     notebook, chat = opened(lab, anew=True)
     fake.default = answer("Use **bold**.")
@@ -229,6 +244,7 @@ def test_500_messages_stay_quick_and_clear_clears(lab, fake):
     chat.ask("One more")
     assert chat.turns.count() == 251
     chat.button("Clear").click()
-    chat.button("Clear all?").click()
     chat.root.get_by_text("Ask something.").wait_for()
     assert chat.turns.count() == 0
+    chat.button("Undo").click()
+    chat.wait_for("chat => chat.querySelectorAll('.ipyllm-exchange').length === 251")

@@ -177,6 +177,41 @@ def test_a_reloaded_page_shows_the_conversation_and_the_answer_that_runs(servers
 
 
 @pytest.mark.thorough
+@pytest.mark.parametrize("ends", ["before the history", "after it", "at once"])
+def test_an_answer_that_ends_while_a_reloaded_page_asks_for_it_is_shown_once(servers, fake, ends):
+    with opened(servers) as page:
+        ask(page, f"A first question, {ends}")
+        wait_for_end(page)
+        fake.reply(answer("Second and last.", gap=60))
+        ask(page, "And a long one")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-text p")
+        page.add_init_script("""const Plain = WebSocket; window.held = [];
+            window.WebSocket = class extends Plain {
+                send(text) {
+                    if (text.includes('history')) held.push(() => super.send(text)); else super.send(text);
+                }
+                close(...args) {  // as `again` does, to have the answer from its beginning
+                    if (args[0] === 4001) window.again = true;
+                    super.close(...args);
+                }
+            }""")
+        page.reload()
+        page.wait_for_function("() => window.held.length > 0")
+        if ends == "before the history":
+            fake.skip_pauses()
+            page.wait_for_timeout(1500)  # longer than the server takes to add it
+        page.evaluate("held.splice(0).forEach(send => send())")
+        if ends == "after it":
+            page.wait_for_function("() => window.again")
+        fake.skip_pauses()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2)")
+        wait_for_end(page)
+        page.wait_for_timeout(500)  # nothing comes after
+        assert answers(page) == ["Hello from the fake.", "Second and last."]
+        assert page.locator(".ipyllm-bubble").count() == 2
+
+
+@pytest.mark.thorough
 def test_conversations_are_listed_opened_and_deleted(servers, fake):
     with opened(servers) as page:
         for name in ("Of birds", "Of fish"):

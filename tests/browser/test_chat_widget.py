@@ -207,11 +207,28 @@ def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
     assert sent["messages"][0]["content"] == "Be brief."
     chat.root.get_by_label("Temperature").fill("9")
     chat.root.get_by_label("Temperature").press("Tab")
-    chat.notice.get_by_text("temperature must be").wait_for()
+    panel, temperature, other = (
+        chat.root.locator(".ipyllm-settings"), chat.root.get_by_label("Temperature"),
+        chat.root.get_by_label("Other parameters"),
+    )  # fmt: skip
+    panel.get_by_text("temperature must be").wait_for()
+    assert temperature.input_value() == "9", "it stays, to be corrected"
     screenshot(lab, "chat-settings")
-    chat.root.get_by_label("Other parameters").fill("stop=END")
-    chat.root.get_by_label("Other parameters").press("Tab")
-    chat.notice.get_by_text("must be a JSON object").wait_for()
+    temperature.fill("0.5")
+    temperature.press("Tab")
+    panel.get_by_text("temperature must be").wait_for(state="hidden")
+    other.fill("stop=END")
+    other.press("Tab")
+    panel.get_by_text("must be a JSON object").wait_for()
+    chat.root.get_by_label("Max tokens").fill("8")
+    chat.root.get_by_label("Max tokens").press("Tab")
+    assert other.input_value() == "stop=END"
+    assert other.get_attribute("aria-invalid") == "true"
+    other.press("Escape")
+    panel.wait_for(state="hidden")
+    assert chat.button("Settings").evaluate("e => e === document.activeElement")
+    assert "temperature" in chat.button("Settings").get_attribute("title")
+    chat.button("Settings").click()
     chat.root.get_by_label("Other parameters").fill("")
     chat.root.get_by_label("Temperature").fill("")
     chat.model.fill("opnai/fake-model")
@@ -285,6 +302,33 @@ def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_se
     picker.set_input_files({"name": "scan.tiff", "mimeType": "image/tiff", "buffer": b"x"})
     chat.notice.get_by_text("not an image that models accept").wait_for()
     assert len(fake.requests) == before
+
+
+def test_another_version_of_a_question_stands_where_it_stood(lab, fake):
+    _, chat = opened(lab)
+    fake.default = answer("\n\n".join(f"paragraph {n}" for n in range(30)))
+    for n in range(4):
+        chat.ask(f"Question {n}")
+    turn = chat.turns.nth(1)
+    chat.button("Edit and ask again", turn).click()
+    turn.locator("textarea").fill("Another one")
+    turn.locator("textarea").press("Enter")
+    chat.wait_until_idle()
+    place = (
+        "chat => { const log = chat.querySelector('.ipyllm-log'), turn = chat.querySelectorAll('.ipyllm-exchange')[1];"
+    )
+    chat.root.evaluate(
+        place + "log.scrollTop += turn.getBoundingClientRect().top - log.getBoundingClientRect().top - 40 }"
+    )
+    where = place + "return turn.getBoundingClientRect().top - log.getBoundingClientRect().top }"
+    for name, n_turns in (("Earlier", 4), ("Later", 2), ("Earlier", 4)):
+        before = chat.root.evaluate(where)
+        chat.button(f"{name} version", chat.turns.nth(1)).press("Enter")
+        chat.wait_for("(chat, n) => chat.querySelectorAll('.ipyllm-exchange').length === n", n_turns)
+        chat.page.wait_for_timeout(200)
+        assert chat.root.evaluate(where) == pytest.approx(before, abs=3)
+        other = {"Earlier": "Later", "Later": "Earlier"}[name]
+        assert chat.button(f"{other} version", chat.turns.nth(1)).evaluate("e => e === document.activeElement")
 
 
 def test_two_megabytes_can_be_pasted_and_sent_and_the_chat_stays_usable(lab, fake):

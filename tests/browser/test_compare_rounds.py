@@ -55,8 +55,9 @@ def test_rounds_are_voted_on_by_letters_and_followed_up(lab):
     assert shown.root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
 
     shown.button("Clear").click()
-    shown.button("Clear all?").click()
     shown.rounds.first.wait_for(state="detached")
+    shown.button("Undo").click()
+    shown.root.locator(".ipyllm-round:last-of-type [aria-pressed=true]").get_by_text("Both bad").wait_for()
 
 
 def test_one_answer_is_asked_for_again_and_its_vote_is_gone(lab):

@@ -179,7 +179,7 @@ class Page {
   open(conversation, session = "", answer = AFTER_ALL) {
     this.conversation = conversation;
     this.isGreeted = this.isNew = this.isLost = false;
-    this.runningNumber = 0; // of the answer that a reloaded page asks for from its beginning
+    this.isReloaded = false; // so that the answer that runs is asked for from its beginning
     /** @type {ChatConnection} */
     const connection = new ChatConnection(new URL("ws", location.href.replace(/^http/, "ws")).href.split("?")[0], {
       hello: (message) => connection === this.connection && this.onHello(message),
@@ -191,14 +191,14 @@ class Page {
   }
 
   /** @param {import("./connection.js").Hello} message */
-  onHello({ resumed, answering, answers }) {
+  onHello({ resumed }) {
     this.showHint("");
     const connection = /** @type {ChatConnection} */ (this.connection);
     const isFirst = !this.isGreeted;
     this.isGreeted = true;
     if (isFirst && !this.isNew) {
       connection.send({ type: "history" });
-      this.runningNumber = resumed && answering ? answers : 0;
+      this.isReloaded = resumed;
     } else if (!isFirst && !resumed) {
       this.isLost = Boolean(this.running?.isRunning);
       connection.send({ type: "history" });
@@ -209,7 +209,7 @@ class Page {
   /** @param {any} message */
   onMessage(message) {
     switch (message.type) {
-      case "history": this.showHistory(message.messages); break;
+      case "history": this.showHistory(message); break;
       case "summaries": message.summaries.forEach((/** @type {string | null} */ summary, /** @type {number} */ at) => this.shown.get(at)?.summarise(summary ?? "")); break;
       case "answer": this.onAnswer(message); break;
       case "html": this.running?.update(message); this.announce("The answer has begun."); break;
@@ -219,8 +219,8 @@ class Page {
     if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** @param {any[]} messages */
-  showHistory(messages) {
+  /** @param {{messages: any[], answering: number}} history with the number of the answer that is not among the messages yet, or 0 */
+  showHistory({ messages, answering }) {
     this.shown.clear();
     const views = [];
     /** @type {string[]} */
@@ -246,8 +246,8 @@ class Page {
     this.isLost = false;
     if (views.length || running.length) this.log.replaceChildren(...views, ...running);
     else this.clear();
-    if (this.runningNumber) this.connection?.again(this.runningNumber);
-    this.runningNumber = 0;
+    if (this.isReloaded && answering) this.connection?.again(answering);
+    this.isReloaded = false;
     this.scrollToEnd();
   }
 

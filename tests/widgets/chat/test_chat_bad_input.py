@@ -145,6 +145,7 @@ JUNK = [None, True, -1, 0, 10**40, 1e308, float("nan"), float("-inf"), "", "x" *
 FIELDS = {
     "hello": ["seq"], "send": ["text", "files"], "stop": ["x"], "regenerate": ["turn"], "edit": ["turn", "text"],
     "select": ["turn", "branch"], "delete": ["turn"], "undo_delete": ["turn"], "clear": ["x"],
+    "undo_clear": ["x"],
     "set": ["model", "system", "params"], "text": ["turn", "part"], "export": ["format"], "rate": ["turn", "feedback"],
     "draft": ["text", "file_bytes", "images", "uncounted", "view"], "prompts": ["x"], "prompt": ["name"],
     "resume": ["turn"], "unqueue": ["question"], "send_next": ["x"],

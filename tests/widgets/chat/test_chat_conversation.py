@@ -115,6 +115,28 @@ def test_deleting_can_be_undone_whatever_was_asked_since(chat, models):
     assert widget.comm.view_state().order == [one, two, four]
 
 
+def test_clearing_can_be_undone_until_something_else_was_asked(chat, models):
+    widget = chat()
+    for text in ("one", "two"):
+        models.default = answer(text.upper())
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_idle()
+    widget.comm.click("regenerate", turn=shown.order[1])
+    shown = widget.comm.wait_until_idle()
+    for _ in range(2):
+        widget.comm.click("clear")
+        assert (widget.comm.view_state().order, widget.messages) == ([], [])
+        assert widget.comm.click("undo_clear")["error"] is None
+        assert widget.comm.view_state().turns == shown.turns
+        assert texts(widget.messages) == ["one", "ONE", "two", "TWO"]
+    assert "can no longer be brought back" in widget.comm.click("undo_clear")["error"]
+    widget.comm.click("clear")
+    widget.send("three").wait()
+    assert widget.comm.wait_until_idle().order[0] not in shown.order
+    assert "can no longer be brought back" in widget.comm.click("undo_clear")["error"]
+    assert texts(widget.messages) == ["three", "TWO"]
+
+
 def test_what_cannot_be_brought_back_is_refused(chat, models):
     models.default = answer("A")
     widget = chat()
@@ -160,6 +182,41 @@ def test_deleting_a_turn_leaves_what_follows(chat, models):
     widget.comm.click("delete", turn=shown.order[1])
     assert [turn["text"] for turn in widget.comm.view_state().turns] == ["one", "three"]
     assert texts(widget.messages)[::2] == ["one", "three"]
+
+
+def test_in_place_of_a_deleted_version_the_other_is_shown_with_what_followed(chat, models):
+    widget = chat()
+    for text in ("one", "two", "three"):
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_idle()
+    for at, kept in ((1, ["one", "two", "three"]), (0, ["one", "two", "three"])):
+        widget.comm.click("edit", turn=shown.order[at], text="other")
+        other = widget.comm.wait_until_idle().order[-1]
+        widget.comm.click("delete", turn=other)
+        shown = widget.comm.view_state()
+        assert [turn["text"] for turn in shown.turns] == kept
+        assert [turn["branch"] for turn in shown.turns] == [[1, 1]] * 3
+        assert texts(widget.messages)[::2] == kept
+        widget.comm.click("undo_delete", turn=other)
+        assert widget.comm.view_state().turns[-1]["text"] == "other"
+        widget.comm.click("delete", turn=other)
+
+
+def test_a_deleted_version_leaves_what_followed_it_and_no_turn_that_was_undone_comes_back(chat, models):
+    widget = chat()
+    for text in ("one", "two", "three"):
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_idle()
+    widget.conversation.undo()
+    widget.comm.wait_for(lambda page: len(page.turns) == 2)
+    widget.comm.click("delete", turn=shown.order[1])
+    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["one"]
+    widget.comm.click("edit", turn=shown.order[0], text="uno")
+    uno = widget.comm.wait_until_idle().order[-1]
+    widget.send("due").wait()
+    widget.comm.wait_until_idle()
+    widget.comm.click("delete", turn=uno)
+    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["due"]
 
 
 def test_deleting_the_running_answer_stops_it_and_keeps_nothing(chat, models):

@@ -40,6 +40,12 @@ def test_earlier_rounds_stay_above_with_their_votes(two, widget):
     pair.clear()
     assert pair._controller.snapshot()["turns"] == []
     assert len(votes()) == 1
+    assert click(pair, "undo_clear") is None
+    assert rounds(pair) == [first, second]
+    assert "can no longer be brought back" in click(pair, "undo_clear")
+    pair.clear()
+    asked(pair, "Third?")
+    assert "can no longer be brought back" in click(pair, "undo_clear")
 
 
 def test_the_letters_of_a_blind_conversation_stay_after_the_vote(two, widget):

@@ -8,6 +8,7 @@ history.
 from __future__ import annotations
 
 import secrets
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import Turn
@@ -70,8 +71,10 @@ class Branches:
         self.path: list[TurnNode] = []
         self.tail: TurnNode | None = None
         self._history = history
-        self.tree = TurnTree(numbers)
+        self._numbers = count(1) if numbers is None else numbers
+        self.tree = TurnTree(self._numbers)
         self._removed: dict[str, RemovedNode] = {}
+        self._cleared: tuple[TurnTree, list[TurnNode]] | None = None
         self._prefix = secrets.token_hex(4)  # of the keys of this widget's turns, unique among widgets
         self._count = 0
         self.tail = add_branches(self.tree, kept, history.turns)
@@ -144,9 +147,13 @@ class Branches:
         self._show(self.tree.path_through(siblings[branch - 1]))
 
     def remove(self, node: TurnNode) -> None:
-        """Remove a question and its answer; later turns stay."""
-        remaining = [other for other in self.path if other is not node]
-        self._removed[node.name] = self.tree.remove(node)
+        """Remove a question and its answer; later turns stay. In place of the last turn its other version is shown."""
+        at = self.path.index(node)
+        remaining = [*self.path[:at], *self.path[at + 1 :]]
+        self._removed[node.name] = removed = self.tree.remove(node)
+        versions = [other for other in removed.parent.children if other not in removed.children]
+        if at == len(remaining) and versions:
+            remaining = self.tree.path_through(versions[min(removed.index, len(versions) - 1)])
         self._show(remaining)
 
     def restore(self, name: str) -> None:
@@ -164,11 +171,28 @@ class Branches:
 
     def clear(self) -> None:
         """Remove all branches; the system prompt stays."""
-        self.tree.clear()
+        if self.path:
+            self._cleared = self.tree, self.path
+        self.tree = TurnTree(self._numbers)
         self._removed.clear()
         self.tail = None
         self._history.clear(keep_system=True)
         self.refresh_path()
+
+    def restore_all(self) -> None:
+        """Show the turns again that were removed by :meth:`clear`.
+
+        Raises
+        ------
+        LLMError
+            There are none, or there are turns since.
+        """
+        self.refresh_path()
+        if self._cleared is None or self.path:
+            raise LLMError("The conversation can no longer be brought back.", category="not_found")
+        self.tree, path = self._cleared
+        self._cleared = None
+        self._show(path)
 
     def _show(self, path: Sequence[TurnNode]) -> None:
         self.tail = path[-1] if path and path[-1].turn is None else None

@@ -151,6 +151,20 @@ class ChatController(ChatCalls):
             self._branches.restore(turn)
             self._publish()
 
+    def undo_clear(self) -> None:
+        """Show the conversation again that was cleared, with its branches.
+
+        Raises
+        ------
+        LLMError
+            It was not cleared, or something was asked since.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            self._branches.restore_all()
+            self._publish()
+
     def rate(self, turn: str = "", feedback: str = "") -> None:
         """Keep in the ledger that an answer, by default the last, is ``"good"`` or ``"bad"``; ``""`` withdraws that.
 

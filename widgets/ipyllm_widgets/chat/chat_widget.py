@@ -80,6 +80,7 @@ class ChatWidget(LiveWidget):
         "select": {"turn": str, "branch": int},
         "delete": {"turn": str},
         "clear": {},
+        "undo_clear": {},
         "set": {"model?": str, "system?": str, "params?": dict},
         "undo_delete": {"turn": str},
         "rate": {"turn": str, "feedback": str},

@@ -60,6 +60,7 @@ class CompareController(Controller):
         self.name = name
         self._draft = look_up_draft(name) if name else ""
         self.rounds = look_up_rounds(name) if name else []
+        self._cleared: list[CompareRound] = []
         self._count = self.rounds[-1].number if self.rounds else 0
         self._ranking = ranking_html() if any(asked.comparison.vote_cast for asked in self.rounds) else ""
         _newest[name] = self
@@ -225,7 +226,24 @@ class CompareController(Controller):
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
-            self.rounds = []
+            self._cleared, self.rounds = self.rounds or self._cleared, []
+            self._save()
+            self._publish()
+        self.refresh()
+
+    def undo_clear(self) -> None:
+        """Show the rounds again that were removed.
+
+        Raises
+        ------
+        LLMError
+            There are none, or something was asked since.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            if self.rounds or not self._cleared:
+                raise LLMError("The rounds can no longer be brought back.", category="not_found")
+            self._cleared, self.rounds = [], self._cleared
             self._save()
             self._publish()
         self.refresh()

@@ -74,6 +74,7 @@ class CompareWidget(LiveWidget):
         "ask": {"prompt": str, "files?": list},
         "regenerate": {"mark": str, "question": int},
         "clear": {},
+        "undo_clear": {},
         "stop": {"mark?": str, "question": int},
         "vote": {"which": str, "question": int},
         "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool, "multi_turn?": bool},

@@ -23,6 +23,7 @@ const ICONS = {
   attach: "M8 3v10M3 8h10",
   close: "M4 4l8 8M12 4l-8 8",
   copy: "M6 6h7v7H6zM10 6V3H3v7h3",
+  down: "M3 6l5 5 5-5",
   delete: "M3 4.5h10M6.5 4.5V3h3v1.5M4.5 4.5l.6 8.5h5.8l.6-8.5",
   edit: "M3 13l.7-3L11 2.7 13.3 5 6 12.3zM9.5 4.2l2.3 2.3",
   left: "M10 3L5 8l5 5",

@@ -16,18 +16,22 @@ let panelCount = 0;
 
 /** Shows the settings and sends changes. */
 export class SettingsPanel {
-  /** @param {(changes: Record<string, unknown>) => Promise<void>} change @param {(message: string) => void} showError */
-  constructor(change, showError) {
+  /**
+   * @param {(changes: Record<string, unknown>) => Promise<string | null>} change shows an error elsewhere
+   * @param {(params: Record<string, unknown>) => Promise<string | null>} changeParams resolves with the error, or null
+   */
+  constructor(change, changeParams) {
     this.pending = 0; // changes that the kernel has not acknowledged yet
-    this.change = async (/** @type {Record<string, unknown>} */ changes) => {
+    const counted = (/** @type {(changes: Record<string, unknown>) => Promise<string | null>} */ send) => async (/** @type {Record<string, unknown>} */ changes) => {
       this.pending += 1;
       try {
-        await change(changes);
+        return await send(changes);
       } finally {
         this.pending -= 1;
       }
     };
-    this.showError = showError;
+    this.change = counted(change);
+    this.sendParams = counted(changeParams);
     const id = `ipyllm-models-${++panelCount}`;
     /** @type {ViewSettings | null} */
     this.shown = null;
@@ -52,12 +56,13 @@ export class SettingsPanel {
     /** @type {Record<string, HTMLInputElement>} */
     this.fields = {};
     const rows = FIELDS.map(([name, label, props]) => {
-      this.fields[name] = h("input", { class: "ipyllm-input", ...props, change: () => this.changeParams() });
+      this.fields[name] = h("input", { class: "ipyllm-input", ...props, change: () => this.changeParams(this.fields[name]) });
       return h("label", {}, h("span", {}, label), this.fields[name]);
     });
-    this.effort = h("select", { class: "ipyllm-input", change: () => this.changeParams() });
+    this.effort = h("select", { class: "ipyllm-input", change: () => this.changeParams(this.effort) });
     this.effortRow = h("label", { hidden: true }, h("span", {}, "Effort"), this.effort);
-    this.other = h("input", { class: "ipyllm-input", spellcheck: "false", placeholder: '{"stop": ["\\n"]}', change: () => this.changeParams() });
+    this.other = h("input", { class: "ipyllm-input", spellcheck: "false", placeholder: '{"stop": ["\\n"]}', change: () => this.changeParams(this.other) });
+    this.problem = h("div", { class: "ipyllm-problem ipyllm-wide", role: "alert", dir: "auto", hidden: true });
     this.element = h(
       "div",
       { class: "ipyllm-settings", hidden: true },
@@ -65,6 +70,7 @@ export class SettingsPanel {
       this.effortRow,
       ...rows,
       h("label", { class: "ipyllm-wide" }, h("span", {}, "Other parameters, as JSON"), this.other),
+      this.problem,
     );
   }
 
@@ -79,6 +85,8 @@ export class SettingsPanel {
       this.models.setItems(Object.fromEntries(settings.models.map((name) => [name, name])));
       this.models.hidden = settings.models.length < 2;
     }
+    this.models.setCurrent(settings.model);
+    const isFree = (/** @type {HTMLElement} */ field) => document.activeElement !== field && !field.hasAttribute("aria-invalid");
     if (document.activeElement !== this.model) this.model.value = settings.model;
     if (document.activeElement !== this.system) this.system.value = settings.system;
     const others = { ...settings.params };
@@ -86,9 +94,9 @@ export class SettingsPanel {
     for (const [name, field] of Object.entries(this.fields)) {
       const value = others[name];
       delete others[name];
-      if (document.activeElement !== field) field.value = value === undefined ? "" : String(value);
+      if (isFree(field)) field.value = value === undefined ? "" : String(value);
     }
-    if (document.activeElement !== this.other) this.other.value = Object.keys(others).length ? JSON.stringify(others) : "";
+    if (isFree(this.other)) this.other.value = Object.keys(others).length ? JSON.stringify(others) : "";
   }
 
   /** Offer the efforts that the models take. @param {string[]} efforts @param {Record<string, any>} others */
@@ -101,7 +109,19 @@ export class SettingsPanel {
     this.effort.value = given;
   }
 
-  changeParams() {
+  /** Send the parameters; what is wrong stays as it was typed, with the reason. @param {HTMLElement} changed */
+  async changeParams(changed) {
+    const { params, wrong, error } = this.read();
+    const problem = error ?? (await this.sendParams(params));
+    const known = problem === this.problem.textContent ? this.element.querySelector("[aria-invalid]") : null;
+    for (const field of [...Object.values(this.fields), this.other]) field.removeAttribute("aria-invalid");
+    if (problem) (wrong ?? known ?? changed).setAttribute("aria-invalid", "true");
+    this.problem.textContent = problem ?? "";
+    this.problem.hidden = !problem;
+  }
+
+  /** @returns {{params: Record<string, unknown>, wrong?: HTMLElement, error?: string}} the parameters, or what is wrong with which field */
+  read() {
     /** @type {Record<string, unknown>} */
     let params = {};
     if (this.other.value.trim()) {
@@ -109,18 +129,14 @@ export class SettingsPanel {
         params = JSON.parse(this.other.value);
         if (typeof params !== "object" || params === null || Array.isArray(params)) throw new Error("not an object");
       } catch {
-        this.showError('Other parameters must be a JSON object, such as {"stop": ["END"]}.');
-        return;
+        return { params, wrong: this.other, error: 'Other parameters must be a JSON object, such as {"stop": ["END"]}.' };
       }
     }
     if (this.effort.value) params.effort = this.effort.value;
     for (const [name, field] of Object.entries(this.fields)) {
-      if (field.validity.badInput) {
-        this.showError(`${name} must be a number.`);
-        return;
-      }
+      if (field.validity.badInput) return { params, wrong: field, error: `${name} must be a number.` };
       if (field.value !== "") params[name] = Number(field.value);
     }
-    this.change({ params });
+    return { params };
   }
 }

@@ -26,6 +26,7 @@ export class LiveView {
     this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
+    this.undo = h("div", { class: "ipyllm-undo", role: "status", hidden: true });
     this.estimate = h("span", { class: "ipyllm-footer ipyllm-estimate" });
     /** @type {string | null} */
     this.estimatedFor = null;
@@ -54,7 +55,9 @@ export class LiveView {
     this.sight.observe(element);
     // Observed sizes are told before intersections: `inSight` is that before the growth.
     this.growth = new ResizeObserver(() => {
-      if (inSight && section.contains(document.activeElement)) element.scrollIntoView({ block: "nearest" });
+      // Not when a panel above was opened: it has the focus, or the button that opens it.
+      const focus = document.activeElement, above = ".ipyllm-head, .ipyllm-settings, .ipyllm-conversations";
+      if (inSight && section.contains(focus) && !focus?.closest(above)) element.scrollIntoView({ block: "nearest" });
     });
     this.growth.observe(section);
   }
@@ -163,6 +166,21 @@ export class LiveView {
     this.notice.hidden = !message;
     this.notice.replaceChildren(...(message ? [h("span", { dir: "auto" }, message), button("close", "Dismiss", () => this.showError(""))] : []));
     if (message) this.notice.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Offer to bring back what was deleted. @param {string} message what that was @param {() => Promise<string | null>} restore */
+  offerUndo(message, restore) {
+    const undo = h("button", { type: "button", class: "ipyllm-button", click: async () => {
+      if (!(await restore())) this.hideUndo();
+      this.composer?.input.focus();
+    } }, "Undo");
+    this.undo.replaceChildren(message, undo, button("close", "Dismiss", () => this.hideUndo()));
+    this.undo.hidden = false;
+  }
+
+  hideUndo() {
+    this.undo.replaceChildren();
+    this.undo.hidden = true;
   }
 
   /** @param {string} hint */

@@ -14,11 +14,20 @@ const NEAR_END_PX = 60;
 
 /** Create a button that shows and hides a panel. @param {string} label @param {any} panel @param {() => void} opened */
 function foldButton(label, panel, opened) {
+  const show = (/** @type {boolean} */ open) => {
+    panel.hidden = !open;
+    element.setAttribute("aria-expanded", String(open));
+  };
   const element = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
-    panel.hidden = !panel.hidden;
-    element.setAttribute("aria-expanded", String(!panel.hidden));
+    show(panel.hidden);
     if (!panel.hidden) opened();
   } }, label);
+  panel.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
+    event.preventDefault();
+    show(false);
+    element.focus();
+  });
   return element;
 }
 
@@ -32,7 +41,7 @@ class ChatView extends LiveView {
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
-    this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
+    this.settings = new SettingsPanel((changes) => this.ask("set", changes), (params) => this.commands.send("set", { params }));
     this.conversations = new ConversationsPanel({
       find: (query) => void this.commands.send("conversations", { query }),
       open: (name) => this.switchTo({ conversation: name }),
@@ -67,7 +76,7 @@ class ChatView extends LiveView {
       rate: (/** @type {string} */ turn, /** @type {string} */ feedback) => this.ask("rate", { turn, feedback }),
       regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
       edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { turn: id, text })),
-      select: (/** @type {string} */ id, /** @type {number} */ branch) => this.ask("select", { turn: id, branch }),
+      select: (/** @type {string} */ id, /** @type {number} */ branch) => this.select(id, branch),
       remove: (/** @type {string} */ id) => this.remove(id),
       requestText: (/** @type {string} */ turn, /** @type {string} */ part, /** @type {(text: string) => void} */ then, /** @type {number | undefined} */ file) => this.ask("text", file === undefined ? { turn, part } : { turn, part, file }, then),
     };
@@ -80,23 +89,18 @@ class ChatView extends LiveView {
     this.log = h("div", { class: "ipyllm-log", role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: 0 });
     this.log.addEventListener("scroll", () => {
       this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
-      this.newestButton.hidden = this.scrollsWithAnswer;
+      this.newestButton.hidden = this.scrollsWithAnswer || !this.state.order.length;
     });
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
     this.totals = h("span", { class: "ipyllm-footer" });
-    const settings = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
+    this.settingsButton = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
     const conversations = foldButton("Conversations", this.conversations.element, () => {
       this.conversations.find();
       this.conversations.query.focus();
     });
     const formats = menuButton("Export", FORMATS, (format) => this.ask("export", { format }));
-    this.undo = h("div", { class: "ipyllm-undo", role: "status", hidden: true });
-    const clear = h("button", { type: "button", class: "ipyllm-button", click: () => {
-      // A second click confirms: this cannot be undone.
-      if (clear.textContent !== "Clear") this.ask("clear");
-      clear.textContent = clear.textContent === "Clear" ? "Clear all?" : "Clear";
-    }, blur: () => (clear.textContent = "Clear") }, "Clear");
+    const clear = h("button", { type: "button", class: "ipyllm-button", title: "Delete all questions and answers", click: () => this.clearAll() }, "Clear");
     return h(
       "section",
       {
@@ -106,7 +110,7 @@ class ChatView extends LiveView {
           if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
         },
       },
-      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, conversations, settings, formats, clear),
+      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, conversations, this.settingsButton, formats, clear),
       this.conversations.element,
       this.settings.element,
       h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),
@@ -153,26 +157,35 @@ class ChatView extends LiveView {
     });
   }
 
+  /** Show another version of a question where this one stands. @param {string} id @param {number} branch */
+  async select(id, branch) {
+    const at = this.state.order.indexOf(id), isLater = branch > (this.state.turns.get(id)?.branch[0] ?? 0);
+    const offset = () => this.views.get(this.state.order[at])?.element.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
+    const before = offset();
+    this.scrollsWithAnswer = false;
+    if (await this.ask("select", { turn: id, branch })) return;
+    if (this.frame) cancelAnimationFrame(this.frame);
+    this.draw();
+    this.views.get(this.state.order[at])?.focusVersions(isLater);
+    // Again once its answers have their sizes.
+    for (let frame = 0; frame < 3; frame += 1) {
+      this.log.scrollTop += offset() - before;
+      await new Promise(requestAnimationFrame);
+    }
+  }
+
+  /** Delete all turns, and offer to bring them back. */
+  async clearAll() {
+    if (!this.state.order.length || (await this.ask("clear"))) return;
+    this.composer.input.focus();
+    this.offerUndo("The conversation was cleared.", () => this.ask("undo_clear"));
+  }
+
   /** Delete a turn, and offer to bring it back. @param {string} id */
   async remove(id) {
     this.composer.input.focus();
     if (await this.ask("delete", { turn: id })) return;
     this.offerUndo("The question and its answer were deleted.", () => this.ask("undo_delete", { turn: id }));
-  }
-
-  /** @param {string} message what was deleted @param {() => Promise<string | null>} restore */
-  offerUndo(message, restore) {
-    const undo = h("button", { type: "button", class: "ipyllm-button", click: async () => {
-      if (!(await restore())) this.hideUndo();
-      this.composer.input.focus();
-    } }, "Undo");
-    this.undo.replaceChildren(message, undo, button("close", "Dismiss", () => this.hideUndo()));
-    this.undo.hidden = false;
-  }
-
-  hideUndo() {
-    this.undo.replaceChildren();
-    this.undo.hidden = true;
   }
 
   /** @param {any} message */
@@ -212,13 +225,16 @@ class ChatView extends LiveView {
       return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
     });
     this.settings.update(settings);
+    const set = [...(settings.system ? ["a system prompt"] : []), ...Object.keys(settings.params ?? {})];
+    this.settingsButton.classList.toggle("ipyllm-set", set.length > 0);
+    this.settingsButton.title = set.length ? `Set: ${set.join(", ")}` : "";
     this.estimateAnew(settings.model);
     this.conversations.setCurrent(settings.conversation);
     this.composer.setRunning(!idle);
     this.queue.update(settings.queue ?? [], idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
     this.keepAtEnd();
-    this.newestButton.hidden = this.scrollsWithAnswer;
+    this.newestButton.hidden = this.scrollsWithAnswer || !order.length;
   }
 
   /** @param {string} message */

@@ -91,6 +91,7 @@ export class TurnView {
     for (const [name, view] of Object.entries(this.parts)) view.update(turn.parts[name] ?? { blocks: [], tail: "" });
     const interrupted = gone && turn.status === "running";
     const running = turn.status === "running" && !interrupted;
+    if (running && before?.status !== "running") this.startedAt = performance.now(); // it may go on after a while
     this.element.classList.toggle("ipyllm-running", running);
     const text = turn.parts.text, reasoning = turn.parts.reasoning;
     this.reasoning.hidden = !reasoning;
@@ -170,6 +171,12 @@ export class TurnView {
     const after = button("right", "Later version", () => this.actions.select(this.id, position + 1));
     const label = h("span", { "aria-label": `Version ${position} of ${count}`, role: "img" }, `${position}/${count}`);
     this.branch.replaceChildren(...(position > 1 ? [before] : []), label, ...(position < count ? [after] : []));
+  }
+
+  /** Give the focus to a button that shows another version. @param {boolean} later whether rather the one that shows a later */
+  focusVersions(later) {
+    const buttons = [...this.branch.querySelectorAll("button")];
+    (later ? buttons.pop() : buttons[0])?.focus({ preventScroll: true });
   }
 
   /** @param {Turn} turn @param {boolean} idle */

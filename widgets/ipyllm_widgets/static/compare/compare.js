@@ -21,7 +21,7 @@ class CompareView extends LiveView {
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.rankingHtml = "";
     this.modelList = new ModelList((arms) => this.ask("set", { arms }), (message) => this.showError(message));
-    this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
+    this.settings = new SettingsPanel((changes) => this.ask("set", changes), (params) => this.commands.send("set", { params }));
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
       stop: () => this.stop(),
@@ -61,11 +61,11 @@ class CompareView extends LiveView {
       toggle.setAttribute("aria-expanded", String(open));
     } }, "Settings for all");
     this.exportMenu = menuButton("Export", EXPORT_FORMATS, (format) => this.ask("export", { format }));
-    this.clear = h("button", { type: "button", class: "ipyllm-button", hidden: true, click: () => {
-      // A second click confirms: this cannot be undone.
-      if (this.clear.textContent !== "Clear") this.ask("clear");
-      this.clear.textContent = this.clear.textContent === "Clear" ? "Clear all?" : "Clear";
-    }, blur: () => (this.clear.textContent = "Clear") }, "Clear");
+    this.clear = h("button", { type: "button", class: "ipyllm-button", title: "Remove all rounds; the votes stay", hidden: true, click: async () => {
+      if (await this.ask("clear")) return;
+      this.composer.input.focus();
+      this.offerUndo("The rounds were removed; the votes stay in the ledger.", () => this.ask("undo_clear"));
+    } }, "Clear");
     return h(
       "section",
       {
@@ -81,6 +81,7 @@ class CompareView extends LiveView {
       this.status,
       this.notice,
       this.hint,
+      this.undo,
       this.composer.element,
       h("div", { class: "ipyllm-totals" }, this.estimate),
       this.rankingFold,
@@ -172,6 +173,7 @@ class CompareView extends LiveView {
   /** @param {string} prompt @param {File[]} files */
   async send(prompt, files) {
     this.showError("");
+    this.hideUndo();
     this.estimate.textContent = "";
     this.scrollsWithAnswer = true;
     const error = this.modelList.rejected

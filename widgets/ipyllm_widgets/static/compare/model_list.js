@@ -1,6 +1,7 @@
 // The list of compared models, each with its own parameters.
 
-import { button, h } from "../dom.js";
+import { button, h, icon } from "../dom.js";
+import { menuButton } from "../menu.js";
 
 /** @typedef {{model: string, params: Record<string, unknown>}} ArmSettings */
 
@@ -23,6 +24,8 @@ export class ModelList {
     this.element = h("div", { class: "ipyllm-arm-list" }, this.options, this.rows, this.addButton);
     /** @type {ArmSettings[]} */
     this.kernelArms = [];
+    /** @type {string[]} */
+    this.names = [];
     this.shown = "";
     this.pending = 0;
     this.rejected = false; // the shown rows differ from those of the kernel, which would ask other models
@@ -32,9 +35,16 @@ export class ModelList {
   update(arms, models) {
     this.kernelArms = armsOf(arms);
     const names = Array.isArray(models) ? models : [];
-    if (String(names) !== this.models) this.options.replaceChildren(...names.map((value) => h("option", { value })));
-    this.models = String(names);
+    if (String(names) !== String(this.names)) {
+      this.names = names;
+      this.options.replaceChildren(...names.map((value) => h("option", { value })));
+      for (const row of this.rows.children) row.querySelector(".ipyllm-menu-frame").setItems(this.items);
+    }
     this.draw();
+  }
+
+  get items() {
+    return Object.fromEntries(this.names.map((name) => [name, name]));
   }
 
   draw() {
@@ -48,9 +58,15 @@ export class ModelList {
   row({ model, params }) {
     const change = (/** @type {Event} */ event) => this.send(/** @type {HTMLElement} */ (event.target));
     const name = h("input", { class: "ipyllm-input", list: this.listId, value: model, "aria-label": "Model", placeholder: "service/model", spellcheck: "false", autocomplete: "off", change });
+    // The field's own list has only the names that contain what is in it.
+    const models = menuButton(model ? `Models in place of ${model}` : "Models", this.items, (chosen) => {
+      name.value = chosen;
+      this.send(name);
+    }, icon("down"));
+    models.setCurrent(model);
     const own = Object.entries(params).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(" ");
     const paramsInput = h("input", { class: "ipyllm-input", value: own, "aria-label": `Parameters of ${model || "this model"} alone`, placeholder: "own parameters", title: "Parameters of this model alone, like temperature=1", spellcheck: "false", autocomplete: "off", change });
-    const row = h("div", { class: "ipyllm-arm" }, name, paramsInput, button("close", `Remove ${model || "this model"}`, () => {
+    const row = h("div", { class: "ipyllm-arm" }, name, models, paramsInput, button("close", `Remove ${model || "this model"}`, () => {
       row.remove();
       this.addButton.focus();
       this.send();
