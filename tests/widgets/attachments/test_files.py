@@ -75,6 +75,13 @@ def test_other_files_are_refused_in_a_sentence(content, what):
         question_with_files("?", files=[("f", content)])
 
 
+@pytest.mark.parametrize("beginning", [b"PK\x03\x04\x14\x00\x9a", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"])
+def test_files_of_office_programs_are_refused_with_what_to_do(beginning):
+    for name, what in (("a.xlsx", "save the sheet as CSV"), ("b.XLS", "as CSV"), ("c.docx", "save it as PDF or text")):
+        with pytest.raises(LLMError, match=what):
+            question_with_files("?", files=[(name, beginning)])
+
+
 def test_wrong_arguments_are_refused(tmp_path):
     for files, what in (
         ("a.txt", "must be a list"),

@@ -106,8 +106,8 @@ def test_votes_make_a_ranking_with_intervals(two, widget):
     table = pair.ranking()
     assert list(table.index) == ["openai/good", "openai/bad"]
     assert table.loc["openai/good", ["wins", "ties"]].tolist() == [3, 1]
+    eventually(lambda: "95 % interval" in pair._controller.snapshot()["totals"])
     html = pair._controller.snapshot()["totals"]
-    assert "95 % interval" in html
     assert html.index("openai/good") < html.index("openai/bad")
 
 
@@ -121,7 +121,26 @@ def test_a_model_that_failed_is_in_no_vote_and_no_ranking(two, widget):
     table = three.ranking()
     assert sorted(table.index) == ["openai/bad", "openai/good"]
     assert (table["votes"] == 2).all()
-    assert "1 prompt is too few to rank 2 arms" in three._controller.snapshot()["totals"]
+    eventually(lambda: "1 prompt is too few to rank 2 arms" in three._controller.snapshot()["totals"])
+
+
+def test_a_vote_is_shown_before_its_ranking_is_known(two, widget, monkeypatch):
+    from ipyllm_widgets.compare import compare_controller
+
+    may_rank = threading.Event()
+
+    def slow() -> str:
+        assert may_rank.wait(30)
+        return "<p>ranked</p>"
+
+    monkeypatch.setattr(compare_controller, "ranking_html", slow)
+    pair = widget("good", "bad", blind=True)
+    asked(pair)
+    pair.vote("A")
+    assert {turn["label"] for turn in shown(pair).values()} == {"good", "bad"}
+    asked(pair, "Next?")
+    may_rank.set()
+    eventually(lambda: pair._controller.snapshot()["totals"] == "<p>ranked</p>")
 
 
 def test_a_second_vote_takes_the_place_of_the_first(two, widget):

@@ -215,6 +215,7 @@ def test_hostile_names_prompts_and_answers_are_harmless(two, widget):
     pair = widget(HOSTILE.replace("/", ""), "x")
     asked(pair, HOSTILE)
     pair.vote("A")
+    eventually(lambda: pair._controller.snapshot()["totals"])
     html = pair._controller.snapshot()["totals"] + "".join(text for text in pair._controller.static_content())
     html += "".join("".join(turn["parts"]["text"]["blocks"]) for turn in shown(pair).values())
     outside = html.replace(repr(pair.comparison), "").replace(HOSTILE, "", 1)

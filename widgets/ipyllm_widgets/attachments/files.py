@@ -35,6 +35,8 @@ __all__ = [
 
 _MAX_CHARS: Final = 1_000_000  # of the text of one file
 _MOST_NAME: Final = 200  # characters
+_OFFICE_BEGINNINGS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of zip files, which most of them are, and of older ones
+_SHEETS = frozenset({"xlsx", "xlsm", "xls", "ods"})
 _CONTROL: Final = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # a terminal's colours are text
 _PART: Final = re.compile(r'<file name="([^"<>\n]*)">\n(.*)\n</file>', re.DOTALL)
 
@@ -138,6 +140,10 @@ def _part(name: str, data: bytes) -> dict[str, Any]:
     if data.startswith(b"%PDF-"):
         # As another text file has them: its text can be sent again.
         text = _CONTROL.sub("", replace_surrogates(pdf_text(data, name, _MAX_CHARS)))
+    elif data.startswith(_OFFICE_BEGINNINGS):
+        ending = name.rpartition(".")[2].lower()
+        to_do = "save the sheet as CSV" if ending in _SHEETS else "save it as PDF or text"
+        raise bad_request(f"“{name}” is no text file: {to_do}, and send that.")
     else:
         try:
             text = decode_text(data)

@@ -18,6 +18,7 @@ from ipyllm_widgets.compare.saved_rounds import look_up_draft, look_up_rounds, s
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.draft_estimate import NextCall
+from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.static_output import StaticContent
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class CompareController(Controller):
         self.rounds = look_up_rounds(name) if name else []
         self._cleared: list[CompareRound] = []
         self._count = self.rounds[-1].number if self.rounds else 0
+        # Of its own: a question that follows a vote does not wait for it.
+        self._ranking_thread = RenderThread(self._rank, on_error)
         self._ranking = ranking_html() if any(asked.comparison.vote_cast for asked in self.rounds) else ""
         _newest[name] = self
 
@@ -69,6 +72,14 @@ class CompareController(Controller):
     def comparison(self) -> Comparison | None:
         """The last comparison; None before the first."""
         return self.rounds[-1].comparison if self.rounds else None
+
+    def _rank(self) -> int:
+        """Rank by the votes so far, which takes longer than a vote, and show it."""
+        ranking = ranking_html()
+        with self._channel.lock:
+            self._ranking = ranking
+            self._publish()
+        return len(ranking)
 
     def _save(self) -> None:
         if self.name and _newest.get(self.name) is self:  # otherwise its cell was run again
@@ -194,7 +205,7 @@ class CompareController(Controller):
                 raise
             finally:
                 if had_vote:
-                    self._ranking = ranking_html()
+                    self._ranking_thread.wake()
                 self._save()
                 self._publish()
         self.refresh()
@@ -284,9 +295,9 @@ class CompareController(Controller):
             else:
                 comparison.vote(which)
                 self._reveal(asked)
-            self._ranking = ranking_html()
             self._save()
             self._publish()
+        self._ranking_thread.wake()
         self.refresh()
         return which if outcome is None else outcome
 

@@ -8,6 +8,8 @@ const DRAFT_AFTER_MS = 400; // without a key
 const LONG_PASTE = 20_000; // characters; laying out a book in a text area takes seconds
 /** What a question is answered with that cannot wait for its turn. */
 export const STILL_STREAMING = "An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.";
+const SHEET = /\.(xlsx|xlsm|xls|ods)$/i;
+const OFFICE = /\.(xlsx|xlsm|xls|ods|docx|doc|odt|pptx|ppt|odp)$/i;
 const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /**
@@ -196,6 +198,7 @@ export class Composer {
       const total = this.files.reduce((sum, other) => sum + other.size, file.size);
       if (file.type.startsWith("image/") && !IMAGE_TYPES.includes(file.type) && file.type !== "image/svg+xml") this.actions.showError(`“${file.name}” is not an image that models accept: use PNG, JPEG, GIF or WebP.`);
       else if (isImage(file) && file.size > limits.image) this.actions.showError(`“${file.name}” has ${megabytes(file.size)}, more than ${megabytes(limits.image)}: make it smaller first.`);
+      else if (OFFICE.test(file.name)) this.actions.showError(`“${file.name}” cannot be read: save ${SHEET.test(file.name) ? "the sheet as CSV" : "it as PDF or text"}, and add that.`);
       else if (!file.size) this.actions.showError(`“${file.name}” is empty.`);
       else if (total > limits.images) this.actions.showError(`The files have ${megabytes(total)} in total; a message may have ${megabytes(limits.images)}.`);
       else this.files = [...this.files, file];

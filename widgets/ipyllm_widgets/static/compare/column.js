@@ -59,7 +59,7 @@ export class ColumnView {
     this.stop.hidden = !running;
     for (const [name, view] of Object.entries(this.parts)) view.update(column.parts[name] ?? { blocks: [], tail: "" });
     const text = column.parts.text;
-    this.reasoning.hidden = !column.parts.reasoning;
+    this.reasoning.hidden = !column.parts.reasoning || !column.label; // a blind vote is not on who reasons
     this.waiting.hidden = !running;
     this.waitingLine.update(column.waiting);
     this.tick();
@@ -81,7 +81,7 @@ export class ColumnView {
     if (this.waiting.hidden || !this.column) return;
     const now = performance.now(), { text, reasoning } = this.column.parts;
     const line = text || reasoning ? "" : this.waitingLine.text(now);
-    const activity = text ? "answering" : reasoning ? "thinking" : "waiting";
+    const activity = text ? "answering" : reasoning && this.column.label ? "thinking" : "waiting";
     const seconds = this.column.label ? ` · ${((now - this.startedAt) / 1000).toFixed(0)} s` : ""; // a blind vote is not on times
     this.waiting.textContent = line || `${activity}${seconds}`;
   }
