@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ipyllm import __version__
-from ipyllm.registry.available import available_models
+from ipyllm.registry.available import ask_endpoints, available_models
 from ipyllm_server.base_handler import ApiHandler, for_users
 from ipyllm_server.openapi import openapi_document
 
@@ -19,7 +19,10 @@ __all__ = ["HealthHandler", "ModelsHandler", "OpenApiHandler", "offered_models"]
 
 async def offered_models(state: SharedState) -> list[str]:
     """Return the names of the models that users may ask, the default first."""
-    return list(state.models) or await asyncio.to_thread(available_models)
+    if state.models:
+        return list(state.models)
+    await asyncio.to_thread(ask_endpoints)
+    return await asyncio.to_thread(available_models)
 
 
 class HealthHandler(ApiHandler):

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyllm.errors import bad_request
 from ipyllm.events import Finished
 from ipyllm.fork_safety import renewed_in_child
-from ipyllm.registry.available import available_models
+from ipyllm.registry.available import ask_endpoints, available_models
+from ipyllm.settings import SettingsError, get_settings
 from ipyllm_widgets.draft_estimate import DraftEstimator
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
@@ -66,6 +68,7 @@ class Controller(ABC):
         self._draft = ""
         self._diff = StateDiff(channel)
         self._available: list[str] = []
+        self._listing_thread = RenderThread(self._list_models, on_error)
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
         self._running_name: str | None = None
         self._call: _Running | None = None
@@ -124,8 +127,21 @@ class Controller(ABC):
         """Return the complete state, with the number of the last message that it includes, and the draft."""
         with self._channel.lock:
             self._available = available_models()
+            if get_settings().endpoints:
+                self._listing_thread.wake()
             live_parts = {name: answer.as_json() for name, answer in self._live.items()}
             return self._diff.snapshot(*self._state(), live_parts) | {"draft": self._draft}
+
+    def _list_models(self) -> int:
+        """Ask the endpoints which models they have, and offer them too."""
+        with suppress(SettingsError):  # the next call says what is wrong
+            ask_endpoints()
+            available = available_models()
+            with self._channel.lock:
+                if available != self._available:
+                    self._available = available
+                    self._publish()
+        return 0
 
     def draft(self, text: str, **counts: Any) -> None:
         """Keep what is typed and not sent: a reloaded page shows it again.
