@@ -93,6 +93,7 @@ export class Composer {
 
   /** @param {boolean} running */
   setRunning(running) {
+    if (running === this.running) return; // a growing answer must not put off keeping the draft
     this.running = running;
     this.refresh();
   }

@@ -31,6 +31,7 @@ class ChatView extends LiveView {
     this.views = new Map();
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
+    this.runningSince = 0; // when the running answer began, as a snapshot tells, until it is drawn
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
     this.conversations = new ConversationsPanel({
@@ -177,6 +178,7 @@ class ChatView extends LiveView {
 
   /** @param {any} message */
   receiveOther(message) {
+    if (message?.kind === "snapshot") this.runningSince = performance.now() - 1000 * (message.state?.running_s ?? 0);
     if (message?.kind === "conversations" && this.commands.unacknowledged.has(String(message.nonce))) this.conversations.show(message.items);
   }
 
@@ -203,8 +205,10 @@ class ChatView extends LiveView {
       }
       if (at && view.element === at) at = at.nextElementSibling;
       else this.log.insertBefore(view.element, at);
+      if (id === running && this.runningSince) view.startedAt = this.runningSince;
       view.update(/** @type {import("../reducer.js").Turn} */ (turns.get(id)), idle, gone);
     }
+    this.runningSince = 0;
     this.emptyHint.remove();
     if (!order.length && !this.pending.size) this.log.prepend(this.emptyHint);
     this.announce(running, this.views.get(running ?? "")?.state ?? "", (id) => {
