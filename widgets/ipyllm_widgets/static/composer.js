@@ -93,7 +93,7 @@ export class Composer {
 
   /** @param {boolean} running */
   setRunning(running) {
-    if (running === this.running) return; // a growing answer must not put off keeping the draft
+    if (running === this.running) return; // told at every drawing: the draft would wait on
     this.running = running;
     this.refresh();
   }
