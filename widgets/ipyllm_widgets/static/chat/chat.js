@@ -72,6 +72,7 @@ class ChatView extends LiveView {
       remove: (/** @type {string} */ id) => this.remove(id),
       requestText: (/** @type {string} */ turn, /** @type {string} */ part, /** @type {(text: string) => void} */ then, /** @type {number | undefined} */ file) => this.ask("text", file === undefined ? { turn, part } : { turn, part, file }, then),
     };
+    this.settings.systemLabel.textContent = "System prompt of this conversation (the settings below hold for all)";
     // Turns grow after they are drawn: when they become visible, an image has loaded, or a fold is opened.
     this.resizeObserver = new ResizeObserver(() => this.keepAtEnd());
     this.mount(this.build(), () => this.views.get(this.state.running ?? "")?.tick());
