@@ -206,8 +206,8 @@ class ChatView extends LiveView {
       }
       if (at && view.element === at) at = at.nextElementSibling;
       else this.log.insertBefore(view.element, at);
-      if (id === running && this.runningSince) view.startedAt = this.runningSince;
       view.update(/** @type {import("../reducer.js").Turn} */ (turns.get(id)), idle, gone);
+      if (id === running && this.runningSince) view.startedAt = this.runningSince;
     }
     this.runningSince = 0;
     this.emptyHint.remove();

@@ -80,7 +80,6 @@ export class TurnView {
    */
   update(turn, idle, gone) {
     const before = this.turn;
-    if (before && before.status !== "running" && turn.status === "running") this.startedAt = performance.now(); // it goes on
     if (before === turn && this.idle === idle && this.gone === gone) return;
     this.turn = turn;
     this.idle = idle;
