@@ -54,10 +54,13 @@ def test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it(lab, fake):
     fake.default = answer(" ".join(f"w{n}" for n in range(150)), gap=0.05)
     chat.type("While it streams")
     chat.log.get_by_text("w5").wait_for()
+    chat.box.fill("typed meanwhile")
+    lab.page.wait_for_timeout(1000)  # no blur: it is kept after a moment, though the answer grows
     lab.save()
     lab.reload(notebook)
     chat = Chat(notebook.output(0))
     assert "Before the reload" in chat.text()
+    assert chat.box.input_value() == "typed meanwhile"
     chat.log.get_by_text("w149").wait_for()
     words = chat.turns.last.locator(".ipyllm-text").inner_text().split()
     assert words == [f"w{n}" for n in range(150)], "no word is lost or doubled by the reload"

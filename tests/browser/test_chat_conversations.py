@@ -49,6 +49,7 @@ def test_conversations_are_begun_found_renamed_deleted_and_brought_back(stage):
     chat.button("New conversation").click()
     panel.wait_for_names("chat 2", ASKED)
     chat.root.get_by_text("Ask something.").wait_for()
+    assert chat.root.get_by_label("System prompt of this conversation").input_value() == "", "a new one has none"
     fake.default = answer("By train.")
     chat.ask("How do I get to Köln?")
     chat.box.fill("and back?")

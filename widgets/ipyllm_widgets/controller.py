@@ -7,6 +7,7 @@ state under the channel's lock and send the changes.
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,6 +72,7 @@ class Controller(ABC):
         self._listing_thread = RenderThread(self._list_models, on_error)
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
         self._running_name: str | None = None
+        self._began = 0.0  # when the running answers began, on the monotonic clock
         self._call: _Running | None = None
         self._changed = renewed_in_child(threading.Event())
         self._idle = renewed_in_child(threading.Event())
@@ -130,7 +132,9 @@ class Controller(ABC):
             if get_settings().endpoints:
                 self._listing_thread.wake()
             live_parts = {name: answer.as_json() for name, answer in self._live.items()}
-            return self._diff.snapshot(*self._state(), live_parts) | {"draft": self._draft}
+            # Of a number that grows no update is sent: a page has a clock, and needs to know when it began.
+            running_s = round(time.monotonic() - self._began, 1) if self._live else 0.0
+            return self._diff.snapshot(*self._state(), live_parts) | {"draft": self._draft, "running_s": running_s}
 
     def _list_models(self) -> int:
         """Ask the endpoints which models they have, and offer them too."""
@@ -207,6 +211,7 @@ class Controller(ABC):
 
     def _begin(self, answers: Sequence[LiveAnswer]) -> None:
         self._idle.clear()
+        self._began = time.monotonic()
         self._running_name = answers[0].name
         self._live = {answer.name: answer for answer in answers}
 

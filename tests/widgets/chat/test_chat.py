@@ -13,7 +13,7 @@ from ipyllm.conversations.history import ConversationHistory, conversation
 from ipyllm.services.openai import OpenAIService
 from tests import fakes
 from tests.fakes import answer, status
-from tests.widgets.page import PNG, texts
+from tests.widgets.page import PNG, begin_answer, texts
 
 
 def test_an_answer_streams_in_numbered_deltas_and_ends_with_its_footer(chat, models):
@@ -142,6 +142,16 @@ def test_a_snapshot_in_the_middle_of_an_answer_and_the_deltas_after_it_fit_toget
     assert "w5" in snapshot["state"]["turns"][0]["parts"]["text"]["tail"]
     call.wait()
     assert "w59" in widget.comm.wait_until_idle().html()
+
+
+def test_a_view_that_opens_while_an_answer_runs_knows_how_long(chat, models):
+    widget = chat()
+    begin_answer(widget, models)
+    widget._controller._began -= 42
+    assert 42 <= widget._controller.snapshot()["running_s"] < 100
+    models.skip_pauses()
+    widget.comm.wait_until_idle()
+    assert widget._controller.snapshot()["running_s"] == 0
 
 
 def test_images_go_to_the_model_and_are_shown_by_their_bytes_not_their_name(chat, models):

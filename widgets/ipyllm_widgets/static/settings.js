@@ -52,6 +52,7 @@ export class SettingsPanel {
       this.change({ model });
     });
     this.models.hidden = true;
+    this.systemLabel = h("span", {}, "System prompt");
     this.system = h("textarea", { class: "ipyllm-input", rows: 3, dir: "auto", placeholder: "How the model should behave", change: () => this.change({ system: this.system.value }) });
     /** @type {Record<string, HTMLInputElement>} */
     this.fields = {};
@@ -66,7 +67,7 @@ export class SettingsPanel {
     this.element = h(
       "div",
       { class: "ipyllm-settings", hidden: true },
-      h("label", { class: "ipyllm-wide" }, h("span", {}, "System prompt"), this.system),
+      h("label", { class: "ipyllm-wide" }, this.systemLabel, this.system),
       this.effortRow,
       ...rows,
       h("label", { class: "ipyllm-wide" }, h("span", {}, "Other parameters, as JSON"), this.other),

@@ -40,6 +40,7 @@ class ChatView extends LiveView {
     this.views = new Map();
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
+    this.runningSince = 0; // when the running answer began, as a snapshot tells, until it is drawn
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel((changes) => this.ask("set", changes), (params) => this.commands.send("set", { params }));
     this.conversations = new ConversationsPanel({
@@ -80,6 +81,7 @@ class ChatView extends LiveView {
       remove: (/** @type {string} */ id) => this.remove(id),
       requestText: (/** @type {string} */ turn, /** @type {string} */ part, /** @type {(text: string) => void} */ then, /** @type {number | undefined} */ file) => this.ask("text", file === undefined ? { turn, part } : { turn, part, file }, then),
     };
+    this.settings.systemLabel.textContent = "System prompt of this conversation (the settings below hold for all)";
     // Turns grow after they are drawn: when they become visible, an image has loaded, or a fold is opened.
     this.resizeObserver = new ResizeObserver(() => this.keepAtEnd());
     this.mount(this.build(), () => this.views.get(this.state.running ?? "")?.tick());
@@ -190,6 +192,7 @@ class ChatView extends LiveView {
 
   /** @param {any} message */
   receiveOther(message) {
+    if (message?.kind === "snapshot") this.runningSince = performance.now() - 1000 * (message.state?.running_s ?? 0);
     if (message?.kind === "conversations" && this.commands.unacknowledged.has(String(message.nonce))) this.conversations.show(message.items);
   }
 
@@ -217,7 +220,9 @@ class ChatView extends LiveView {
       if (at && view.element === at) at = at.nextElementSibling;
       else this.log.insertBefore(view.element, at);
       view.update(/** @type {import("../reducer.js").Turn} */ (turns.get(id)), idle, gone);
+      if (id === running && this.runningSince) view.startedAt = this.runningSince;
     }
+    this.runningSince = 0;
     this.emptyHint.remove();
     if (!order.length && !this.pending.size) this.log.prepend(this.emptyHint);
     this.announce(running, this.views.get(running ?? "")?.state ?? "", (id) => {
