@@ -211,47 +211,50 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
 
-    columns = {
-        "errors": frame["status"].isin(["error", "truncated"]),
-        "refused": as_bool(frame["refused"]),
-        "cut": frame["finish_reason"] == "length",
-        "left_out": ~counts_in_latency(frame, "ttft_s"),
-        **{name: counted(frame, name) for name in ("input_tokens", "output_tokens", "visible_tokens")},
-        "uncounted": is_uncounted(frame),
-        "estimated": (frame["usage_source"] == "estimated") | frame["output_tokens_estimated"].notna(),
-        "cost_usd": as_float(frame["cost_usd"]),
-        "cost_unknown": frame["cost_usd"].isna(),
-    }
-    for metric in {metric for metric, _ in _QUANTILES.values()}:
-        columns[metric] = as_float(frame[metric]).where(counts_in_latency(frame, metric))
-        columns[f"{metric} late"] = left_out_late(frame, metric)
-    groups = pd.DataFrame(columns, index=frame.index).groupby(
-        keys if len(keys) > 1 else keys[0], dropna=False, observed=True
-    )
-    return SummaryFrame(
+    groups = frame.groupby(keys if len(keys) > 1 else keys[0], dropna=False, observed=True)
+    n = groups.size()
+    # One column after the other, by the number of its group: all of them beside the frame would double its memory.
+    group: Any = pd.Categorical.from_codes(groups.ngroup().to_numpy(), pd.RangeIndex(len(n)))
+    del groups
+
+    def total(column: pd.Series[Any], min_count: int = 0) -> Any:
+        return column.groupby(group, observed=False).sum(min_count=min_count).to_numpy()
+
+    def tokens(name: str) -> Any:
+        return pd.array(total(counted(frame, name), min_count=1), dtype="Int64")
+
+    table = pd.DataFrame(
         {
-            "n": groups.size(),
-            "errors": groups["errors"].sum(),
-            "refused": groups["refused"].sum(),
-            "cut": groups["cut"].sum(),
-            "left_out": groups["left_out"].sum(),
-            **{name: _quantile(groups, metric, q) for name, (metric, q) in _QUANTILES.items()},
-            "input_tokens": groups["input_tokens"].sum(min_count=1).astype("Int64"),
-            "output_tokens": groups["output_tokens"].sum(min_count=1).astype("Int64"),
-            "visible_tokens": groups["visible_tokens"].sum(min_count=1).astype("Int64"),
-            "uncounted": groups["uncounted"].sum(),
-            "estimated": groups["estimated"].sum(),
-            "cost_usd": groups["cost_usd"].sum(min_count=1),
-            "cost_unknown": groups["cost_unknown"].sum(),
-        }
+            "n": n.to_numpy(),
+            "errors": total(frame["status"].isin(["error", "truncated"])),
+            "refused": total(as_bool(frame["refused"])),
+            "cut": total(frame["finish_reason"] == "length"),
+            "left_out": total(~counts_in_latency(frame, "ttft_s")),
+            **_quantiles(frame, group),
+            **{name: tokens(name) for name in ("input_tokens", "output_tokens", "visible_tokens")},
+            "uncounted": total(is_uncounted(frame)),
+            "estimated": total((frame["usage_source"] == "estimated") | frame["output_tokens_estimated"].notna()),
+            "cost_usd": total(as_float(frame["cost_usd"]), min_count=1),
+            "cost_unknown": total(frame["cost_usd"].isna()),
+        },
+        index=n.index,
     )
+    return SummaryFrame(table)
 
 
-def _quantile(groups: Any, metric: str, q: float) -> pd.Series[float]:
-    """Return the quantile of each group, null where most of its calls were measured late."""
-    late, counted = groups[f"{metric} late"].sum(), groups[metric].count()
-    quantiles: pd.Series[float] = groups[metric].quantile(q).mask(mostly_late(late, counted))
-    return quantiles
+def _quantiles(frame: pd.DataFrame, group: Any) -> dict[str, Any]:
+    """Return the columns of :data:`_QUANTILES` by group, null where most of its calls were measured late."""
+    found: dict[str, Any] = {}
+    for metric in dict.fromkeys(metric for metric, _ in _QUANTILES.values()):
+        values = as_float(frame[metric]).where(counts_in_latency(frame, metric)).groupby(group, observed=False)
+        late = left_out_late(frame, metric).groupby(group, observed=False).sum()
+        unknown = mostly_late(late, values.count())
+        found |= {
+            name: values.quantile(q).mask(unknown).to_numpy()
+            for name, (measured, q) in _QUANTILES.items()
+            if measured == metric
+        }
+    return {name: found[name] for name in _QUANTILES}
 
 
 def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

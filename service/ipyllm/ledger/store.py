@@ -6,13 +6,14 @@ the writer thread and the first read import it.
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
-from ipyllm.ledger import arrow_read
+from ipyllm.ledger import arrow_read, column_read
 from ipyllm.ledger.claims import delete_abandoned, forget_dead, leave, update_claims
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.database import Database
@@ -133,6 +134,28 @@ class Store(Database):
                 ]
             columns = {name: query.table.columns[name] for name in query.columns}
             return arrow_read.read_columns(self._file.path, selects, columns)
+
+    def read_columns(self, query: Conditions) -> column_read.StoredColumns | None:
+        """Return the rows of ``query`` as arrays, in the order of its statement, without the columns of JSON.
+
+        None if there are too few, or they cannot be read that way. Raises as :meth:`write` does.
+        """
+        if self._file is None or query.needs_python or not sys.executable:
+            return None
+        stored = tables[query.table.name]
+        least = column_read.MIN_ROWS
+        these = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions())
+        with self._detecting_replacement():
+            with self._connected() as connection, limited_waits(connection):
+                last = connection.scalar(sa.select(sa.func.max(sa.literal_column("rowid"))).select_from(stored)) or 0
+                enough = sa.select(sa.func.count()).select_from(these.limit(least).subquery())
+                if last < least or (query.limit or least) < least or connection.scalar(enough) != least:
+                    return None
+                self._mark_interrupted(connection)
+            kinds = {name: kind for name in query.columns if (kind := query.table.columns[name]) != "json"}
+            rows = query.select().with_only_columns(*(stored.c[name] for name in kinds), maintain_column_froms=True)
+            count = sa.select(sa.func.count()).select_from(these.limit(query.limit).subquery())
+            return column_read.read_arrays(self._file.path, count, rows, kinds, query.table.key)
 
     def read_by_tag(
         self, experiment: str, tag: str, columns: Sequence[str], without_status: str | None

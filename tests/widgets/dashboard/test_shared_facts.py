@@ -23,10 +23,32 @@ ALL, DAY = DashboardFilters("all", "all"), DashboardFilters("all", "day")
 
 
 def facts(filters=ALL):
-    return CallFacts(filters, pd.DataFrame())
+    return CallFacts(filters, pd.DataFrame({"status": []}))
 
 
-def test_dashboards_that_wait_for_a_reading_share_one_that_began_after_they_asked():
+def test_what_was_read_is_read_again_only_if_the_ledger_has_changed_or_a_call_runs(monkeypatch):
+    shared, n_read = SharedFacts(), []
+    mark = "before"
+    monkeypatch.setattr("ipyllm.ledger.Ledger.content_mark", lambda self: mark)
+
+    def read(*statuses):
+        n_read.append(len(statuses))
+        return CallFacts(ALL, pd.DataFrame({"status": statuses})), None
+
+    first, _ = shared.read(ALL, lambda: read("ok"))
+    assert shared.read(DAY, lambda: read("ok"))[0] is first
+    assert shared.newest(DAY)[1] < 60
+    mark = "after"
+    assert shared.read(ALL, lambda: read("ok", "running"))[0] is not first
+    shared.read(ALL, lambda: read("ok", "ok", "ok"))
+    mark = None  # not known
+    shared.read(ALL, lambda: read("ok", "ok", "ok", "ok"))
+    shared.read(ALL, lambda: read("ok", "ok", "ok", "ok", "ok"))
+    assert n_read == [1, 2, 3, 4, 5]
+
+
+def test_dashboards_that_wait_for_a_reading_share_one_that_began_after_they_asked(monkeypatch):
+    monkeypatch.setattr("ipyllm.ledger.Ledger.content_mark", lambda self: None)
     shared, reads, found = SharedFacts(), [], {}
     first_began, may_end, both_wait = threading.Event(), threading.Event(), threading.Event()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ipyllm.dataframes.filters import kernel_filter
 from ipyllm_widgets.dashboard.dashboard_filters import SPANS, DashboardFilters
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.query import Query
 
-__all__ = ["CallFacts", "facts_query"]
+__all__ = ["CallFacts", "facts_query", "for_all_models"]
 
 _COLUMNS: Final = frozenset(
     {
@@ -30,23 +30,15 @@ _WIDTHS: Final = tuple(SPANS)
 
 def facts_query(filters: DashboardFilters) -> Query:
     """Return the query for the facts of all models and statuses, with the other filters."""
-    return replace(_whole(filters).query(), text=False, only=_COLUMNS)
+    return replace(for_all_models(filters).query(), text=False, only=_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class CallFacts:
-    """Facts of the calls of all models and statuses that meet the other filters; made by :meth:`of`."""
+    """Facts of the calls of all models and statuses that meet the other filters, as ``read_compact`` returns them."""
 
     filters: DashboardFilters
     table: pd.DataFrame
-
-    @classmethod
-    def of(cls, rows: pd.DataFrame, filters: DashboardFilters) -> CallFacts:
-        """Return the facts in the rows of :func:`facts_query`, a quarter of their size."""
-        import pandas as pd
-
-        small = {name: _small(rows[name]) for name in rows if name in _COLUMNS}
-        return cls(_whole(filters), pd.DataFrame(small, copy=False))
 
     def have(self, filters: DashboardFilters) -> bool:
         """Return whether the calls that meet these filters are among these."""
@@ -69,19 +61,16 @@ class CallFacts:
                 table = table[table[name].isin(accepted)]
         return table
 
+    @property
+    def n_running(self) -> int:
+        """Number of calls that had not ended."""
+        return int((self.table["status"] == "running").sum())
+
     def models(self) -> list[str]:
         """Return the names of all models, sorted."""
         return sorted(self.table["model"].dropna().unique())
 
 
-def _whole(filters: DashboardFilters) -> DashboardFilters:
+def for_all_models(filters: DashboardFilters) -> DashboardFilters:
+    """Return the filters without those for model and status."""
     return filters.replace("model", "").replace("status", "")
-
-
-def _small(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a text as a categorical, and a count or flag that may be null as a float."""
-    if column.dtype.kind == "f" or column.dtype.name.startswith("datetime"):
-        return column
-    if column.name == "call_id":
-        return column
-    return column.astype("float64" if column.dtype.name in {"Int64", "boolean"} else "category")

@@ -94,7 +94,7 @@ def figures_of(
     head, _ = _FIRST_TIMES[metric]
     return Figures(
         n=n,
-        tiles=_tiles(calls),
+        tiles=_tiles(calls, int(unsent.sum())),
         model_heads=(
             *("model", "calls", "errors", "cut off", f"{head} p50", "p95", "total p50"),
             *("tokens/s", "tokens in", "out", "cost"),
@@ -113,14 +113,16 @@ def first_metric(calls: pd.DataFrame) -> str:
     return first_time(reasoned(calls), calls["ttfo_s"])
 
 
-def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
+def _tiles(calls: pd.DataFrame, n_unsent: int) -> tuple[Tile, ...]:
     n, failed = len(calls), int(calls["status"].isin(["error", "truncated"]).sum())
     running = int((calls["status"] == "running").sum())
     cut = int((calls["finish_reason"] == "length").sum())
     cost, tokens = cost_total(calls), token_total(calls)
     at_least = "≥ " if tokens.n_uncounted else ""
+    left_out = f"without {n_unsent:,} that failed before sending, in the list" if n_unsent else ""
+    notes = filter(None, (f"{running:,} running" if running else "", left_out))
     return (
-        Tile("calls", f"{n:,}", f"{running:,} running" if running else ""),
+        Tile("calls", f"{n:,}", ", ".join(notes)),
         Tile("errors", f"{failed:,}", f"{failed / n:.1%}" if n else ""),
         Tile("cut off", f"{cut:,}", "at max_tokens"),
         Tile("tokens in", at_least + compact_count(tokens.input_tokens), tokens.caveat),
@@ -198,12 +200,15 @@ def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
     row = known_values(row)
     cut = row.get("status") == "ok" and row.get("finish_reason") == "length"
     estimate = row.get("output_tokens_estimated")
+    category = row.get("error_category", "")
+    if category == row.get("status"):  # a cancelled call says so once
+        category = ""
     return CallRow(
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
         status=str(row.get("status")),
-        failure="cut off" if cut else name_failure(row.get("error_category", ""), row.get("cause")),
+        failure="cut off" if cut else name_failure(category, row.get("cause")),
         cells=(
             seconds(row.get(metric)),
             seconds(row.get("total_s")),

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.compact_frame import read_compact
 from ipyllm.dataframes.filters import read_frame
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.query import Query
-from ipyllm_widgets.dashboard.call_facts import CallFacts, facts_query
+from ipyllm_widgets.dashboard.call_facts import CallFacts, facts_query, for_all_models
 from ipyllm_widgets.dashboard.call_list import PAGE, CallList
 from ipyllm_widgets.dashboard.figures import first_metric
 from ipyllm_widgets.dashboard.shared_facts import shared_facts
@@ -97,8 +98,8 @@ class LedgerReader:
         return replace(newest, n_newest=FEW, is_current=False) if newest.n_read == FEW else newest
 
     def _read_facts(self, filters: DashboardFilters, limit: int | None = None) -> tuple[CallFacts, str | None]:
-        rows = self._read(facts_query(filters).with_limit(limit))
-        return CallFacts.of(rows, filters), current_ledger().read_error
+        table = read_compact(facts_query(filters).with_limit(limit), None, self._add_notice)
+        return CallFacts(for_all_models(filters), table), current_ledger().read_error
 
     def _reading(
         self, facts: CallFacts, filters: DashboardFilters, listing: CallList, read_error: str | None

@@ -1,4 +1,4 @@
-"""Facts of calls, read once for all dashboards of a process: those of 100,000 calls take 20 MB, reading them 60."""
+"""Facts of calls, read once for all dashboards of a process, and again only if the ledger has changed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
     from ipyllm_widgets.dashboard.call_facts import CallFacts
     from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
 
-__all__ = ["SharedFacts", "shared_facts"]
+__all__ = ["SharedFacts", "one_at_a_time", "shared_facts"]
+
+one_at_a_time = renewed_in_child(threading.Lock())
+"""Held while facts are read or a dashboard computes figures of them: several at once take several times the memory."""
 
 _MOST_KEPT: Final = 3
 
 
 class _Read(NamedTuple):
-    """Facts, the ledger that they are from, and when their reading began, by the monotonic clock."""
+    """Facts, the ledger that they are from, when their reading began, by the monotonic clock, and its mark then."""
 
     facts: CallFacts
     ledger: Ledger
     began: float
+    mark: object | None
 
 
 class SharedFacts:
@@ -60,11 +64,27 @@ class SharedFacts:
             if found is not None:
                 return found.facts, None
             began, ledger = time.monotonic(), current_ledger()
-            facts, error = read()
+            mark = ledger.content_mark()
+            found = self._unchanged(filters, ledger, mark)
+            if found is not None:
+                self._kept = [one._replace(began=began) if one is found else one for one in self._kept]
+                return found.facts, None
+            with one_at_a_time:
+                facts, error = read()
             if error is None:
                 others = [one for one in self._kept if one.ledger is ledger and not facts.have(one.facts.filters)]
-                self._kept = [_Read(facts, ledger, began), *others][:_MOST_KEPT]
+                self._kept = [_Read(facts, ledger, began, mark), *others][:_MOST_KEPT]
             return facts, error
+
+    def _unchanged(self, filters: DashboardFilters, ledger: Ledger, mark: object | None) -> _Read | None:
+        """Return what a new reading would find; None where that is not known.
+
+        A call that runs is read again: its process may have died without a change of the ledger.
+        """
+        for one in self._kept if mark is not None else ():
+            if one.ledger is ledger and one.mark == mark and one.facts.have(filters) and not one.facts.n_running:
+                return one
+        return None
 
     def _since(self, filters: DashboardFilters, moment: float) -> _Read | None:
         ledger = current_ledger()

@@ -25,7 +25,9 @@ from ipyllm_widgets.dashboard.call_list import CallList
 from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
 from ipyllm_widgets.dashboard.dashboard_html import DashboardHtml, call_html, dashboard_html
 from ipyllm_widgets.dashboard.figures import figures_of
-from ipyllm_widgets.dashboard.ledger_reader import LedgerReader
+from ipyllm_widgets.dashboard.freed_memory import return_freed_memory
+from ipyllm_widgets.dashboard.ledger_reader import FEW, LedgerReader
+from ipyllm_widgets.dashboard.shared_facts import one_at_a_time
 from ipyllm_widgets.dashboard.static_snapshot import static_snapshot
 from ipyllm_widgets.live_widget import CommandWidget
 from ipyllm_widgets.static_output import StaticContent, StaticOutput
@@ -49,8 +51,6 @@ _NOTICE_S = 60.0  # for which a notice of the ledger is shown
 _CPU_FACTOR = 20  # rendering uses at most 1/20 of one CPU
 _TIME_FACTOR = 3  # and 1/3 of the wall-clock time, which a busy machine and our reader processes prolong
 _logger = logging.getLogger("ipyllm.widgets")
-_one_at_a_time = renewed_in_child(threading.Lock())
-"""Of the dashboards that read all calls, one computes its figures: several at once take several times the memory."""
 
 
 class UsageDashboard(CommandWidget):
@@ -119,6 +119,7 @@ class UsageDashboard(CommandWidget):
         self._notice_ends: dict[str, float] = {}
         self._read_at = datetime.now().astimezone()
         self._rest_s = _LEAST_REST_S  # between two readings, however often somebody clicks
+        self._next_reading = 0.0  # by the monotonic clock, at the earliest, unless somebody asks for it
         self._must_read = False  # by the thread, whether somebody looks or not
         self._part = ""  # what part of the calls is shown, if the others are being read
         self._published: tuple[Figures, DashboardFilters] | None = None
@@ -133,7 +134,7 @@ class UsageDashboard(CommandWidget):
 
     def refresh(self) -> None:
         """Read the ledger now, and show what has changed."""
-        self._show(self._reader.calls, _one_at_a_time)
+        self._show(self._reader.calls, one_at_a_time)
 
     def _show_at_once(self) -> None:
         """Show what is there without a wait; the thread then reads the rest."""
@@ -163,6 +164,8 @@ class UsageDashboard(CommandWidget):
             with turn or nullcontext():
                 figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
                 html = dashboard_html(figures, active, reading.models)
+            if turn is not None and reading.n_read > FEW:  # a click does not wait for it
+                return_freed_memory()
         except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
             log_failure(_logger, "the dashboard could not be rendered", exc)
             self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
@@ -311,7 +314,8 @@ class UsageDashboard(CommandWidget):
 
     def _watch(self) -> None:
         """Refresh until all views are gone; on a thread, because a cell may be running."""
-        while True:
+        self._wake.wait(max(0.0, self._next_reading - time.monotonic()))  # after the thread before this one
+        while not self._ends():
             with self._views_lock:
                 self._must_read = False
                 self._wake.clear()
@@ -319,10 +323,18 @@ class UsageDashboard(CommandWidget):
             self.refresh()
             took_s, cpu_s = time.monotonic() - began, time.thread_time() - cpu_s
             self._rest_s = max(_LEAST_REST_S, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s)
-            self._wake.wait(max(self.every_s, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s))
-            now = time.monotonic()
-            with self._views_lock:
-                has_views = any(now - at < _VIEW_TIMEOUT_S for at in self._views_seen_at.values())
-                if self._closed or not (has_views or self._must_read):
-                    self._thread = None
-                    return
+            rest_s = max(self.every_s, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s)
+            self._next_reading = time.monotonic() + rest_s
+            if self._ends():
+                return
+            self._wake.wait(rest_s)
+
+    def _ends(self) -> bool:
+        """Return whether nobody needs the thread, which then ends."""
+        now = time.monotonic()
+        with self._views_lock:
+            has_views = any(now - at < _VIEW_TIMEOUT_S for at in self._views_seen_at.values())
+            if self._closed or not (has_views or self._must_read):
+                self._thread = None
+                return True
+        return False
