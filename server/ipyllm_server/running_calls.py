@@ -99,6 +99,7 @@ class RunningCalls:
         self.models = tuple(models)
         self.is_closing = False
         self._running: set[RunningCall] = set()
+        self._looking: asyncio.TimerHandle | None = None  # until the next look, while any runs
         self._services: dict[tuple[str | None, str | None], BaseLLMService] = {}
         self._with_window: set[BaseLLMService] = set()  # that were asked for the context window
         self._settings: Settings | None = None
@@ -171,8 +172,8 @@ class RunningCalls:
         except LLMError as exc:
             raise of_error(exc) from None
         running = RunningCall(self, user, call, reader, note)
-        if not self._running:
-            asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
         self._running.add(running)
         self.limits.begin(user)
         return running
@@ -234,8 +235,7 @@ class RunningCalls:
                 running.call.done.check()
             except LLMError as exc:
                 running.reader.fail(exc)
-        if self._running:
-            asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if self._running else None
 
 
 def _history(

@@ -50,6 +50,7 @@ TAKEN_OVER: Final = 4409
 """Code of a socket whose session goes on in another one."""
 
 _logger = logging.getLogger("ipyllm.server")
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
@@ -60,6 +61,7 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
     _is_counted = False
     _is_writing = False
     _is_paced = False
+    _has_more = False
 
     @property
     def state(self) -> SharedState:
@@ -189,7 +191,9 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
     def send_changes(self) -> None:
         """Send what the client lacks, unless it has not yet taken what was sent before."""
         if self._is_writing or self._is_paced or self._session is None:
+            self._has_more = True
             return
+        self._has_more = False
         messages, self._outbox = [*self._outbox, *self._session.messages_since(self._cursor)], []
         if not messages:
             return
@@ -215,7 +219,7 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
         if not messages:
             self._is_writing = False
             return 0
-        text = "\n".join([json.dumps(message, separators=(",", ":")) for message in messages])
+        text = "\n".join([_encode(message) for message in messages])
         try:
             written = self.write_message(text)
         except WebSocketClosedError:
@@ -227,7 +231,8 @@ class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocket
         self._is_writing = False
         if written.cancelled() or written.exception() is not None:
             return  # the socket is closed; a new one asks for what this one did not get
-        self.send_changes()
+        if self._has_more:
+            self.send_changes()
 
 
 def _position(text: str) -> int:

@@ -40,7 +40,7 @@ def warm_up(model: str | None) -> None:
         service = create_llm_service(model)
         service.request("Hello")
         ledger_for_calls().read(ConversationQuery(places=("server",), limit=1))
-        available_models()  # asks the servers
+        available_models()
         service.check()
         if service.public_address() is not None:  # a route, or a model that is not loaded, has none yet
             thread.submit(thread.transport.connection(service.address())).result()

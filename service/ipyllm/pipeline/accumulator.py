@@ -199,6 +199,10 @@ class Accumulator:
         """The reasoning so far."""
         return self._reasoning.text()
 
+    def peek(self) -> tuple[str, str]:
+        """Return content and reasoning so far, of which no copy is kept: the answer still grows."""
+        return self._text.peek(), self._reasoning.peek()
+
     @property
     def logprobs(self) -> tuple[TokenLogprob, ...]:
         """The tokens of the visible text so far, with their probabilities, if the call asked for them."""

@@ -63,7 +63,8 @@ def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Map
 
 def partial_row(call_id: str, received: Accumulator) -> Mapping[str, Any]:
     """Return the text so far, so that little is lost when a kernel is killed."""
-    return {"call_id": call_id, "response": received.content, "reasoning": received.reasoning or None}
+    content, reasoning = received.peek()
+    return {"call_id": call_id, "response": content, "reasoning": reasoning or None}
 
 
 def final_row(

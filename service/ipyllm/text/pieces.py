@@ -43,6 +43,11 @@ class TextPieces(list[str]):
             self._packed += "".join(self).encode("utf-8", "surrogatepass")
             self.clear()
 
+    def peek(self) -> str:
+        """Return the whole text so far, and keep it only in the buffer: of one that grows, a copy is soon useless."""
+        self.pack()
+        return self._read if self._read is not None else self._packed.decode("utf-8", "surrogatepass")
+
     def text(self) -> str:
         """Return the whole text: the same object until something is appended."""
         if self._packed:

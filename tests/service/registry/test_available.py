@@ -1,6 +1,8 @@
-"""Models that can be chosen: those that an endpoint lists, too, once it was asked."""
+"""Models that can be chosen: those that an endpoint has listed, and those of a server on this machine while it listens."""
 
 from __future__ import annotations
+
+import socket
 
 import pytest
 
@@ -45,3 +47,34 @@ def test_a_chat_offers_what_an_endpoint_lists(endpoint, monkeypatch):
     widget = ChatWidget(conversation="acme", model="acme/writer")
     widget.comm.wait_for(lambda page: "acme/thinker" in widget._controller.snapshot()["settings"]["models"])
     widget.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch):
+    monkeypatch.setattr(available, "_listening", {})
+
+
+def _of_ollama():
+    return [name for name in available_models() if name.startswith("ollama/")]
+
+
+def test_ollamas_models_are_offered_while_it_listens(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
+        assert "ollama/llama3.2" in _of_ollama()
+    available._listening.clear()  # two seconds later
+    assert _of_ollama() == []
+
+
+def test_what_is_known_is_not_tried_again_at_once(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{server.getsockname()[1]}")
+        assert _of_ollama()
+    assert _of_ollama()
+
+
+def test_ollama_of_another_machine_is_offered_without_a_look(monkeypatch):
+    monkeypatch.setenv("OLLAMA_HOST", "gpu-box.invalid")
+    assert _of_ollama()
+    assert available._listening == {}

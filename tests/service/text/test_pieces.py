@@ -46,6 +46,21 @@ def test_packed_pieces_take_the_size_of_their_text():
     assert sum(map(sys.getsizeof, [*pieces, pieces._packed, pieces._read or ""])) < 2 * 4000
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_look_at_a_growing_text_leaves_no_copy_behind(packed):
+    pieces = TextPieces()
+    for number in range(1000):
+        pieces.append(f"{number:04}")
+        if packed and number == 500:
+            pieces.pack()
+    assert pieces.peek() == pieces.peek() == "".join(f"{number:04}" for number in range(1000))
+    assert sum(map(sys.getsizeof, [*pieces, pieces._packed, pieces._read or ""])) < 1.5 * 4000
+    assert pieces.text() == pieces.peek()
+    pieces.append("!")
+    assert pieces.peek().endswith("0999!")
+    assert pieces.text() == pieces.peek()
+
+
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="measures CPython's strings")
 def test_a_long_text_with_an_emoji_is_not_copied_whenever_it_is_read():
     pieces = TextPieces()
