@@ -1,4 +1,4 @@
-"""Models that can be chosen: those that an endpoint has listed, and those of a server on this machine while it listens."""
+"""Models that can be chosen: those an endpoint has listed, and those of a server on this machine while it listens."""
 
 from __future__ import annotations
 
