@@ -134,11 +134,17 @@ def test_everything_works_by_keyboard_alone(lab, fake):
     editor.wait_for()
     keyboard.press("Escape")
     assert editor.count() == 0
+    assert chat.box.evaluate("box => box === document.activeElement")
     reached = set()
     chat.model.focus()
     for _ in range(16):
         keyboard.press("Tab")
         reached.add(lab.page.evaluate("(e => e.getAttribute('aria-label') ?? e.textContent)(document.activeElement)"))
+    chat.button("Copy answer").focus()
+    for key in ("ArrowRight", "ArrowUp", "ArrowRight", "ArrowRight"):
+        reached.add(lab.page.evaluate("document.activeElement.getAttribute('aria-label')"))
+        keyboard.press(key)
+    reached.add(lab.page.evaluate("document.activeElement.getAttribute('aria-label')"))
     wanted = {"Settings", "Clear", "Conversation", "Edit and ask again", "Copy question",
               "Delete question and answer", "Copy answer", "Answer again",
               "Add images or files: text, CSV, code, PDF"}  # fmt: skip

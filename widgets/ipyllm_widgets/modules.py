@@ -18,6 +18,7 @@ _IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[\w./]+\.js)";\n', re.MULTILIN
 _EXPORT = re.compile(r"^export (?=(?:const|function|class|async) )", re.MULTILINE)
 _INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*(?:/\*\*.*?\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
+_REMARK = re.compile(r"(?<=[;{,)\]]) +// [^\n\"'`]*$", re.MULTILINE)  # at the end of a line, and not in a string
 _TYPE = re.compile(r"/\*\* @(?:type|param|returns|template)\b.*?\*/ ?")  # within a line
 
 
@@ -35,7 +36,9 @@ def _collect(path: Path, joined: dict[Path, str]) -> None:
     source = path.read_text(encoding="utf-8")
     for imported in _IMPORT.findall(source):
         _collect((path.parent / imported).resolve(), joined)
-    joined[path] = _INDENT.sub("", _TYPE.sub("", _EXPORT.sub("", _IMPORT.sub("", _COMMENT.sub("", source)))))
+    for left_out in (_COMMENT, _REMARK, _IMPORT, _EXPORT, _TYPE, _INDENT):
+        source = left_out.sub("", source)
+    joined[path] = source
 
 
 @cache

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import bad_request
 from ipyllm.messages import text_of
-from ipyllm.rendering import styled, to_html, to_markdown
+from ipyllm.rendering import escape_markdown, styled, to_html, to_markdown
 from ipyllm.text.format import count
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ipyllm.conversations.history import ConversationHistory, Turn
     from ipyllm.messages import Message
@@ -29,15 +29,17 @@ FORMATS: tuple[str, ...] = get_args(Format)
 _TITLES = {"user": "You", "assistant": "Model", "system": "System", "developer": "System", "tool": "Tool"}
 
 
-def export_conversation(history: ConversationHistory, form: str, *, title: str = "Conversation") -> str:
+def export_conversation(
+    history: ConversationHistory, form: str, *, title: str = "Conversation", about: Mapping[int, str] | None = None
+) -> str:
     """Return a conversation as the text of a file.
 
     ``form`` is ``md`` (Markdown to read), ``json`` (messages in the OpenAI format) or ``ipynb`` (a notebook with a cell
     for each question and the answer as its output); others raise LLMError. ``title`` is the heading, and the name of
-    the conversation in the notebook's cells.
+    the conversation in the notebook's cells. ``about`` has lines about messages, by their index, for Markdown.
     """
     if form == "md":
-        return redact(_markdown(history, title))
+        return redact(_markdown(history, title, about or {}))
     if form == "json":
         return redact(json.dumps(history.to_messages(), ensure_ascii=False, indent=1, default=str) + "\n")
     if form == "ipynb":
@@ -45,10 +47,11 @@ def export_conversation(history: ConversationHistory, form: str, *, title: str =
     raise bad_request(f"A conversation cannot be exported as {form!r}. {suggest(form, FORMATS)}")
 
 
-def _markdown(history: ConversationHistory, title: str) -> str:
+def _markdown(history: ConversationHistory, title: str, about: Mapping[int, str]) -> str:
     parts = [f"# {title}"]
-    for message in history.to_messages():
-        parts += [f"## {_TITLES[message['role']]}", *_pictures(message), text_of(message)]
+    for index, message in enumerate(history.to_messages()):
+        told = [f"*{escape_markdown(about[index])}*"] if index in about else []
+        parts += [f"## {_TITLES[message['role']]}", *told, *_pictures(message), text_of(message)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Final
 
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 
-__all__ = ["kernel_id", "kernel_ids", "new_id", "set_kernel_id"]
+__all__ = ["kernel_id", "kernel_ids", "made_at", "new_id", "set_kernel_id"]
 
 _lock = renewed_in_child(threading.RLock())
 _given_id: str | None = None
@@ -30,6 +31,25 @@ def new_id() -> str:
         _last_ulid = max(time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80), _last_ulid + 1)
         number = _last_ulid
     return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+
+
+def made_at(ulid: str) -> datetime | None:
+    """Return when an id of :func:`new_id` was made; None for any other text.
+
+    Examples
+    --------
+    >>> made_at("01ARZ3NDEKTSV4RRFFQ69G5FAV").isoformat(timespec="seconds")
+    '2016-07-30T23:54:10+00:00'
+    """
+    if len(ulid) != 2 * len(_SHIFTS) or ulid[0] > "7" or not set(ulid) <= set(_DIGITS):
+        return None
+    milliseconds = 0
+    for digit in ulid[:10]:
+        milliseconds = milliseconds << 5 | _DIGITS.index(digit)
+    try:
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError):  # beyond the year 9999
+        return None
 
 
 def kernel_id() -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.rendering.markdown_source import escape_markdown
 from ipyllm.response import NOT_BILLED, NOT_SENT, name_failure
-from ipyllm.text.format import seconds
+from ipyllm.text.format import money, seconds
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm.timing import MAX_READ_DELAY_S
 from ipyllm.totals import CostTotal, TokenTotal
@@ -36,9 +36,12 @@ _FAILED = {"error", "truncated"}
 _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
 
 
-def footer_text(response: ChatResponse, *, error_shown: bool = False) -> str:
-    """Summarise a call in one line; without its failure, if that is said beside the line."""
-    parts = _parts(response, error_shown=error_shown)
+def footer_text(response: ChatResponse, *, error_shown: bool = False, likely_cost_usd: float | None = None) -> str:
+    """Summarise a call in one line; without its failure, if that is said beside the line.
+
+    ``likely_cost_usd`` is an estimate, which is shown as such where no cost is known.
+    """
+    parts = _parts(response, error_shown=error_shown, likely_cost_usd=likely_cost_usd)
     return " · ".join(strip_control_sequences(part).replace("\n", " ") for part in parts)
 
 
@@ -67,14 +70,14 @@ def footer_markdown(response: ChatResponse, *, error_shown: bool = False) -> str
     return f"*{escape_markdown(footer_text(response, error_shown=error_shown))}*"
 
 
-def _parts(response: ChatResponse, *, error_shown: bool) -> Iterator[str]:
+def _parts(response: ChatResponse, *, error_shown: bool, likely_cost_usd: float | None = None) -> Iterator[str]:
     yield from _ending(response, error_shown=error_shown)
     if response.model:
         yield response.model
     if response.cache_hit:
         yield "from the cache"
     yield from _times(response.timing, cold=response.cold)
-    yield from _amounts(response)
+    yield from _amounts(response, likely_cost_usd)
     if response.not_applied:
         yield f"{', '.join(response.not_applied)} not applied"
 
@@ -92,7 +95,7 @@ def _ending(response: ChatResponse, *, error_shown: bool) -> Iterator[str]:
         yield _STOPPED[response.finish_reason] + (" before the answer began" if is_empty else "")
 
 
-def _amounts(response: ChatResponse) -> Iterator[str]:
+def _amounts(response: ChatResponse, likely_cost_usd: float | None) -> Iterator[str]:
     """Yield tokens, their rate, and the cost."""
     steps = response.steps or (response,)
     if len(steps) > 1:
@@ -107,6 +110,8 @@ def _amounts(response: ChatResponse) -> Iterator[str]:
         yield "not sent"
     elif cost.n_unknown < cost.n and not sources <= NOT_BILLED:
         yield str(cost)
+    elif likely_cost_usd:
+        yield f"~{money(float(f'{likely_cost_usd:.2g}'))}"
 
 
 def _came_at_once(timing: Timing) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 
 import nbformat
@@ -10,6 +11,7 @@ import pytest
 
 from ipyllm import LLMError, usage
 from ipyllm.conversations.history import ConversationHistory, conversation
+from ipyllm.rendering import escape_markdown
 from ipyllm.services.openai import OpenAIService
 from tests import fakes
 from tests.fakes import answer, status
@@ -257,10 +259,15 @@ def test_exports_hold_the_conversation_and_no_script_or_key(chat, models, tmp_pa
     models.default = answer("Use **bold**.\n\n<script>alert(1)</script>\n\n`sk-test-0123456789abcdef`")
     widget = chat(system="Be brief.")
     widget.send("How?  {{ braces }}").wait()
-    assert "## You\n\nHow?  {{ braces }}\n\n## Model\n\nUse **bold**." in widget.export("md")
+    footer = widget.comm.wait_until_idle().turns[0]["footer"]
+    about = re.search(
+        r"## You\n\nHow\?  {{ braces }}\n\n## Model\n\n\*(.+)\*\n\nUse \*\*bold\*\*", widget.export("md")
+    )[1]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d · " + re.escape(escape_markdown(footer)), about)
     page = widget.export("html", tmp_path / "chat.html")
     assert (tmp_path / "chat.html").read_text() == page
     assert "<strong>bold</strong>" in page
+    assert f" · {footer}</div>" in page
     assert "<script" not in page
     assert "default-src 'none'" in page
     notebook = nbformat.reads(widget.export("ipynb"), as_version=4)
@@ -307,3 +314,19 @@ def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, mo
     monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)
     widget.comm.click("regenerate", turn=turns[-1]["id"])
     assert widget.comm.wait_until_idle().turns[-1]["note"] == ""
+
+
+def test_a_stopped_answer_says_about_what_it_cost_and_no_total_has_that(chat, models, own_settings):
+    (own_settings / "config.toml").write_text(
+        '[prices."openai/fake-model"]\ninput_usd_per_mtok = 100\noutput_usd_per_mtok = 1000\n'
+    )
+    models.default = fakes.drip("word ", every=0.02)
+    widget = chat()
+    widget.send("Long")
+    widget.comm.wait_for(lambda shown: shown.html().count("word") > 3)
+    widget.stop()
+    shown = widget.comm.wait_until_idle()
+    sent, received, cost = re.search(r"~(\d+) → ~(\d+) tokens .*· ~\$([\d.]+)", shown.turns[0]["footer"]).groups()
+    assert float(cost) == pytest.approx((int(sent) * 100 + int(received) * 1000) / 1e6, rel=0.06)
+    assert "$" not in shown.totals, "an estimate is no part of a sum"
+    assert f"~${cost}</div>" in widget.export("html")

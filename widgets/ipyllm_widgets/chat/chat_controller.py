@@ -12,11 +12,11 @@ from ipyllm.errors import LLMError
 from ipyllm.ledger.feedback import give_feedback
 from ipyllm.pipeline.stored_responses import response_to
 from ipyllm.registry.models import common_efforts
-from ipyllm.rendering import footer_text
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import file_text, question_text, with_text
 from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
+from ipyllm_widgets.chat.answer_footer import answer_footer
 from ipyllm_widgets.chat.answer_tokens import answer_tokens_html
 from ipyllm_widgets.chat.chat_calls import ChatCalls
 from ipyllm_widgets.chat.static_transcript import transcript, unanswered_messages
@@ -241,7 +241,7 @@ class ChatController(ChatCalls):
                     continue
                 messages += node.turn.messages
                 if live is None:
-                    footers[len(messages) - 1] = footer_text(node.response or response_to(node.turn, {}))
+                    footers[len(messages) - 1] = answer_footer(node.response or response_to(node.turn, {}))
         return messages, footers
 
     def _static_interval_s(self) -> float:

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from ipyllm.conversations.export import export_conversation
 from ipyllm.errors import bad_request
+from ipyllm.ledger.ids import made_at
+from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.rendering import STYLE
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
 from ipyllm.user_file import write_file
+from ipyllm_widgets.chat.answer_footer import answer_footer
 from ipyllm_widgets.chat.static_transcript import message_html
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from ipyllm.conversations.history import ConversationHistory
 
@@ -52,16 +56,30 @@ def export_chat(
     if form == "json":
         text = history.to_json()
     elif form == "html":
-        text = redact(_page(history, title))
+        text = redact(_page(history, title, _about(history)))
     else:
-        text = export_conversation(history, form, title=title)
+        text = export_conversation(history, form, title=title, about=_about(history))
     if path is not None:
         write_file(path, text)
     return text
 
 
-def _page(history: ConversationHistory, title: str) -> str:
-    shown = "\n".join(map(message_html, history.to_messages()))
+def _about(history: ConversationHistory) -> dict[int, str]:
+    """Return a line about each answer, by the index of its message: when it was asked for, and its footer."""
+    responses = stored_responses(history.turns)
+    at, lines = 0 if history.system is None else 1, {}
+    for turn in history.turns:
+        at += len(turn.messages)
+        asked_at = made_at(turn.call_id or "")
+        response = responses.get(turn.call_id or "") or response_to(turn, {})
+        day = f"{asked_at.astimezone():%Y-%m-%d %H:%M}" if asked_at else ""
+        lines[at - 1] = " · ".join(filter(None, (day, answer_footer(response))))
+    return {index: line for index, line in lines.items() if line}
+
+
+def _page(history: ConversationHistory, title: str, about: Mapping[int, str]) -> str:
+    messages = history.to_messages()
+    shown = "\n".join(message_html(message, about.get(index, "")) for index, message in enumerate(messages))
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'

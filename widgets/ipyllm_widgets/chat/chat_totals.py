@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ipyllm.text.format import count
+from ipyllm.text.format import count, money
 from ipyllm.totals import CostTotal, TokenTotal
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class ChatTotals:
     >>> str(totals)  # not $0.00
     '1 answer · 36 → 120 tokens · $0.000012'
     >>> str(totals.plus(ChatResponse(status="cancelled")))
-    '2 answers · ≥ 36 → 120 tokens, 1 of 2 not counted · cost ≥ $0.000012, 1 of 2 unknown'
+    '2 answers · at least 36 → 120 tokens · at least $0.000012 · 1 of 2 calls was not counted'
     >>> str(ChatTotals().plus(ChatResponse(usage=usage, cost_usd=0.0)))
     '1 answer · 36 → 120 tokens · free'
     """
@@ -46,5 +46,11 @@ class ChatTotals:
     def __str__(self) -> str:
         if not self.answers:
             return ""
-        tokens = [str(self.tokens)] if self.tokens.n else []
-        return " · ".join([count(self.answers, "answer"), *tokens, self.cost.sentence])
+        tokens, cost = self.tokens, self.cost
+        if 0 < tokens.n_uncounted == cost.n_unknown < tokens.n == cost.n and cost.usd:  # the same calls: said once
+            least = f"at least {tokens.input_tokens:,} → {tokens.output_tokens:,} tokens · at least {money(cost.usd)}"
+            verb = "was" if tokens.n_uncounted == 1 else "were"
+            left_out = f"{tokens.n_uncounted:,} of {count(tokens.n, 'call')} {verb} not counted"
+            return f"{count(self.answers, 'answer')} · {least} · {left_out}"
+        counted = [str(tokens)] if tokens.n else []
+        return " · ".join([count(self.answers, "answer"), *counted, cost.sentence])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.pipeline.stored_responses import response_to
-from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import attached_files, question_text
 from ipyllm_widgets.attachments.images import image_urls
+from ipyllm_widgets.chat.answer_footer import answer_footer
 from ipyllm_widgets.chat.answer_tokens import has_all_tokens
 from ipyllm_widgets.live_answer import parts_of, waiting_payload
 
@@ -87,7 +87,7 @@ def _outcome(node: TurnNode) -> dict[str, Any]:
         error = response.error_message if response.status != "cancelled" else None
         return {
             "status": response.status,
-            "footer": footer_text(response, error_shown=bool(error)),
+            "footer": answer_footer(response, error_shown=bool(error)),
             "error": replace_surrogates(error) if error else None,
             "tokens": has_all_tokens(response),
         }

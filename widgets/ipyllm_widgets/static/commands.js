@@ -8,6 +8,7 @@
 
 const HINT_AFTER_MS = 700;
 const GONE = "The kernel is gone: run the cell again.";
+const NOT_CONNECTED = "There is no connection to the kernel. Your text stays here: send it again when the connection is back.";
 const ENDED = ["restarting", "autorestarting", "terminating", "dead"]; // statuses of a kernel without our widget
 
 /** Sends commands and waits for their acknowledgements. */
@@ -16,15 +17,19 @@ export class Commands {
    * @param {Model} model
    * @param {(hint: string) => void} onWaiting called with what we are waiting for, and with "" when the wait is over
    * @param {(message: string) => void} [onGone] called once when the kernel is gone
+   * @param {(obstacle: string) => void} [onConnected] called when the connection is back, with the `obstacle` that is no more
    */
-  constructor(model, onWaiting, onGone = () => {}) {
+  constructor(model, onWaiting, onGone = () => {}, onConnected = () => {}) {
     this.model = model;
     this.onWaiting = onWaiting;
     this.onGone = onGone;
+    this.onConnected = onConnected;
     this.gone = false;
     this.kernel = model.widget_manager?.kernel; // in JupyterLab and Notebook only
     this.onStatus = (/** @type {any} */ _kernel, /** @type {string} */ status) => ENDED.includes(status) && this.onKernelGone();
     this.kernel?.statusChanged?.connect(this.onStatus);
+    this.onConnection = () => this.obstacle || this.onConnected(NOT_CONNECTED);
+    this.kernel?.connectionStatusChanged?.connect(this.onConnection);
     this.watch = setInterval(() => this.kernelChanged() && this.onKernelGone(), 1000);
     this.view = Math.random().toString(36).slice(2, 8); // acknowledgements reach every view of the widget
     this.count = 0;
@@ -56,6 +61,12 @@ export class Commands {
   /** Send a command whose outcome nobody waits for. @param {string} command @param {Record<string, unknown>} fields */
   tell(command, fields) {
     if (!this.gone) this.model.send({ command, nonce: "", ...fields });
+  }
+
+  /** Why nothing can be sent now, or "". */
+  get obstacle() {
+    const status = this.kernel?.connectionStatus; // undefined outside JupyterLab and Notebook
+    return !this.gone && status && status !== "connected" ? NOT_CONNECTED : "";
   }
 
   waitingFor() {
@@ -101,6 +112,7 @@ export class Commands {
   close() {
     clearInterval(this.watch);
     this.kernel?.statusChanged?.disconnect(this.onStatus);
+    this.kernel?.connectionStatusChanged?.disconnect(this.onConnection);
     for (const { timer } of this.unacknowledged.values()) clearTimeout(timer);
     this.unacknowledged.clear();
   }

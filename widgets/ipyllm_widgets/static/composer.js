@@ -21,7 +21,7 @@ const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 export class Composer {
   /**
    * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string, counts: DraftCounts) => void,
-   *   listPrompts?: () => void, promptText?: (name: string, then: (text: string) => void) => void, queues?: boolean, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
+   *   listPrompts?: () => void, promptText?: (name: string, then: (text: string) => void) => void, queues?: boolean, obstacle?: () => string, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
     this.actions = actions;
@@ -152,6 +152,11 @@ export class Composer {
       return;
     }
     if (!text && !this.files.length) return;
+    const obstacle = this.actions.obstacle?.();
+    if (obstacle) {
+      this.actions.showError(obstacle);
+      return;
+    }
     const files = this.files;
     this.prompts.close();
     this.input.value = "";

@@ -4,6 +4,8 @@ import { EMPTY, reduce } from "./reducer.js";
 import { button, h, isolateKeys } from "./dom.js";
 import { Commands } from "./commands.js";
 
+const STREAMING = "An answer is still streaming"; // the beginning of what is refused until it ends
+
 /**
  * One of possibly several views of a widget. The kernel owns the state: a view draws it and sends commands.
  * A subclass puts `status`, `notice` and `hint` into its page, and calls `mount` when it can be drawn.
@@ -22,7 +24,7 @@ export class LiveView {
     this.announced = null;
     /** @type {import("./composer.js").Composer | undefined} */
     this.composer = undefined;
-    this.commands = new Commands(model, (hint) => this.showHint(hint), (message) => this.onKernelGone(message));
+    this.commands = new Commands(model, (hint) => this.showHint(hint), (message) => this.onKernelGone(message), (obstacle) => this.withdrawError(obstacle));
     this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
@@ -133,6 +135,7 @@ export class LiveView {
     if (this.commands.gone) return;
     if (running !== null && this.status.textContent !== state) this.status.textContent = state;
     else if (running === null && this.announced) this.status.textContent = ended(this.announced);
+    if (running === null) this.withdrawError(STREAMING);
     this.announced = running;
   }
 
@@ -166,6 +169,11 @@ export class LiveView {
     this.notice.hidden = !message;
     this.notice.replaceChildren(...(message ? [h("span", { dir: "auto" }, message), button("close", "Dismiss", () => this.showError(""))] : []));
     if (message) this.notice.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Hide the error that is shown, because it holds no more. @param {string} beginning of its sentence */
+  withdrawError(beginning) {
+    if (this.notice.textContent?.startsWith(beginning)) this.showError("");
   }
 
   /** Offer to bring back what was deleted. @param {string} message what that was @param {() => Promise<string | null>} restore */

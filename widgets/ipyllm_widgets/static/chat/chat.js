@@ -4,6 +4,7 @@ import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
 import { LiveView, rendererOf } from "../view.js";
 import { ConversationsPanel } from "./conversations.js";
+import { MessageKeys } from "./message_keys.js";
 import { QueueView } from "./queue.js";
 import { TurnView } from "./turn.js";
 import { Composer, readFiles, UNREADABLE_FILE } from "../composer.js";
@@ -59,6 +60,7 @@ class ChatView extends LiveView {
       stop: () => this.ask("stop"),
       editLast: () => this.editLast(),
       queues: true,
+      obstacle: () => this.commands.obstacle,
       draft: (text, counts) => this.tellDraft(text, counts),
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
@@ -89,6 +91,7 @@ class ChatView extends LiveView {
 
   build() {
     this.log = h("div", { class: "ipyllm-log", role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: 0 });
+    this.messageKeys = new MessageKeys(this.log);
     this.log.addEventListener("scroll", () => {
       this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
       this.newestButton.hidden = this.scrollsWithAnswer || !this.state.order.length;
@@ -238,6 +241,7 @@ class ChatView extends LiveView {
     this.composer.setRunning(!idle);
     this.queue.update(settings.queue ?? [], idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
+    this.messageKeys?.refresh();
     this.keepAtEnd();
     this.newestButton.hidden = this.scrollsWithAnswer || !order.length;
   }
@@ -296,7 +300,7 @@ class ChatView extends LiveView {
 
   editLast() {
     const last = this.views.get(this.state.order[this.state.order.length - 1]);
-    last?.edit();
+    last?.edit(undefined, () => this.composer.input.focus());
   }
 
   close() {

@@ -34,7 +34,7 @@ export class TurnView {
     this.copyQuestion = copyButton("Copy question", (copy) => this.withText(copy));
     this.questionActions = h(
       "div",
-      { class: "ipyllm-actions" },
+      { class: "ipyllm-actions", role: "toolbar", "aria-label": "Question" },
       this.branch,
       button("edit", "Edit and ask again", () => this.edit()),
       this.copyQuestion,
@@ -57,7 +57,7 @@ export class TurnView {
       button(name, label, () => actions.rate(id, this.turn?.feedback === name ? "" : name), "ipyllm-icon ipyllm-thumb");
     this.rateButtons = { good: thumb("good", "Good answer"), bad: thumb("bad", "Bad answer") };
     this.thumbs = h("span", { class: "ipyllm-thumbs", role: "group", "aria-label": "What you think of this answer" }, this.rateButtons.good, this.rateButtons.bad);
-    this.foot = h("div", { class: "ipyllm-foot" }, this.footer, this.resumeButton, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton, this.thumbs));
+    this.foot = h("div", { class: "ipyllm-foot", role: "toolbar", "aria-label": "Answer" }, this.footer, this.resumeButton, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton, this.thumbs));
     this.element = h(
       "article",
       { class: "ipyllm-exchange", "data-turn": id },
@@ -71,6 +71,7 @@ export class TurnView {
     );
     this.tokens = new TokensView(text, (then) => actions.requestText(id, "tokens", then));
     this.footer.after(this.tokens.button);
+    for (const action of this.element.querySelectorAll("[role=toolbar] button")) action.tabIndex = -1; // see MessageKeys
   }
 
   /**
@@ -170,6 +171,7 @@ export class TurnView {
     const before = button("left", "Earlier version", () => this.actions.select(this.id, position - 1));
     const after = button("right", "Later version", () => this.actions.select(this.id, position + 1));
     const label = h("span", { "aria-label": `Version ${position} of ${count}`, role: "img" }, `${position}/${count}`);
+    for (const action of [before, after]) action.tabIndex = -1;
     this.branch.replaceChildren(...(position > 1 ? [before] : []), label, ...(position < count ? [after] : []));
   }
 
@@ -190,8 +192,11 @@ export class TurnView {
     this.error.replaceChildren(h("span", { dir: "auto" }, message), retry);
   }
 
-  /** @param {string} [draft] the edited text, if it is not the question itself */
-  edit(draft) {
+  /**
+   * @param {string} [draft] the edited text, if it is not the question itself
+   * @param {() => void} [giveBack] gives the focus back to where it was, if that was not the button
+   */
+  edit(draft, giveBack = () => this.questionActions.querySelector("button[title^='Edit']")?.focus()) {
     this.withText((full) => {
       const text = draft ?? full;
       const area = h("textarea", { class: "ipyllm-input", "aria-label": "Edit the question", dir: "auto", rows: 3 });
@@ -199,11 +204,11 @@ export class TurnView {
       const close = () => {
         form.replaceWith(this.bubble);
         this.questionActions.hidden = false;
-        this.questionActions.querySelector("button[title^='Edit']")?.focus();
+        giveBack();
       };
       const save = async () => {
         close();
-        if (!(await this.actions.edit(this.id, area.value))) this.edit(area.value); // keeps what was typed
+        if (!(await this.actions.edit(this.id, area.value))) this.edit(area.value, giveBack); // keeps what was typed
       };
       area.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
         if (event.isComposing) return;

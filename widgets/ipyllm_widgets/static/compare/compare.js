@@ -26,6 +26,7 @@ class CompareView extends LiveView {
       send: (text, files) => this.send(text, files),
       stop: () => this.stop(),
       editLast: () => this.lastRound()?.withPrompt((text) => this.composer.restore(text, [])),
+      obstacle: () => this.commands.obstacle,
       draft: (text, counts) => this.tellDraft(text, counts),
       listPrompts: () => void this.commands.send("prompts").then((error) => error && this.showError(error)),
       promptText: (name, then) => void this.ask("prompt", { name }, then),
