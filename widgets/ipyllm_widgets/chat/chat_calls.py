@@ -327,9 +327,8 @@ class ChatCalls(Controller):
             node.response, node.parts = response, None
         # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
-        if self._branches.contains(node) and (text or response.status == "ok"):
-            answer = response.as_message() | {"content": text}
-            self._branches.store(node, answer, response)
+        if text or response.status == "ok":
+            self._branches.store(node, response.as_message() | {"content": text}, response)
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         assert answer.response is not None
