@@ -2,6 +2,7 @@
 
 import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
+import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
 import { ConversationsPanel } from "./conversations.js";
 import { QueueView } from "./queue.js";
@@ -73,6 +74,7 @@ class ChatView extends LiveView {
       sendNext: () => this.ask("send_next"),
     });
     this.actions = {
+      insertCode: cellInserter(model, root),
       resume: (/** @type {string} */ id) => this.ask("resume", { turn: id }),
       rate: (/** @type {string} */ turn, /** @type {string} */ feedback) => this.ask("rate", { turn, feedback }),
       regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
