@@ -46,7 +46,7 @@ def test_conversations_are_begun_found_renamed_deleted_and_brought_back(stage):
     lab, fake = stage
     chat, panel = opened(lab, fake)
     panel.wait_for_names(ASKED)
-    chat.button("New conversation").click()
+    chat.button("New chat").click()
     panel.wait_for_names("chat 2", ASKED)
     chat.root.get_by_text("Ask something.").wait_for()
     assert chat.root.get_by_label("System prompt of this conversation").input_value() == "", "a new one has none"

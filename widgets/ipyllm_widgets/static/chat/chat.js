@@ -47,7 +47,6 @@ class ChatView extends LiveView {
     this.conversations = new ConversationsPanel({
       find: (query) => void this.commands.send("conversations", { query }),
       open: (name) => this.switchTo({ conversation: name }),
-      create: () => this.switchTo({}),
       rename: async (conversation, to) => {
         const error = await this.ask("rename", { conversation, to });
         this.conversations.find();
@@ -98,6 +97,7 @@ class ChatView extends LiveView {
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
     this.totals = h("span", { class: "ipyllm-footer" });
+    const create = h("button", { type: "button", class: "ipyllm-button", title: "Begin a conversation; this one is kept", click: () => this.switchTo({}) }, "New chat");
     this.settingsButton = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
     const conversations = foldButton("Conversations", this.conversations.element, () => {
       this.conversations.find();
@@ -114,7 +114,7 @@ class ChatView extends LiveView {
           if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
         },
       },
-      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, conversations, this.settingsButton, formats, clear),
+      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, create, conversations, this.settingsButton, formats, clear),
       this.conversations.element,
       this.settings.element,
       h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),

@@ -1,4 +1,4 @@
-// The panel with the notebook's conversations: open, search, begin, rename, delete.
+// The panel with the notebook's conversations: open, search, rename, delete.
 
 import { button, h } from "../dom.js";
 
@@ -6,7 +6,7 @@ const SEARCH_AFTER_MS = 250; // without a key
 
 /**
  * @typedef {{name: string, turns: number, changed: string, title: string, excerpt: string}} Listed
- * @typedef {{find: (query: string) => void, open: (name: string) => void, create: () => void,
+ * @typedef {{find: (query: string) => void, open: (name: string) => void,
  *   rename: (name: string, to: string) => Promise<boolean>, remove: (name: string) => void}} ConversationActions
  */
 
@@ -29,7 +29,7 @@ export class ConversationsPanel {
     this.element = h(
       "div",
       { class: "ipyllm-conversations", hidden: true, keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event) },
-      h("div", { class: "ipyllm-search" }, this.query, h("button", { type: "button", class: "ipyllm-button", click: () => actions.create() }, "New conversation")),
+      h("div", { class: "ipyllm-search" }, this.query),
       this.list,
       this.found,
     );
