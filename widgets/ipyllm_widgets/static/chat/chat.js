@@ -46,7 +46,7 @@ class ChatView extends LiveView {
     this.settings = new SettingsPanel((changes) => this.ask("set", changes), (params) => this.commands.send("set", { params }));
     this.conversations = new ConversationsPanel({
       find: (query) => void this.commands.send("conversations", { query }),
-      open: (name) => this.switchTo({ conversation: name }),
+      open: async (name, query) => (await this.switchTo({ conversation: name })) && this.showFound(query),
       rename: async (conversation, to) => {
         const error = await this.ask("rename", { conversation, to });
         this.conversations.find();
@@ -132,8 +132,30 @@ class ChatView extends LiveView {
   async switchTo(which) {
     this.hideUndo();
     this.composer.keepDraft();
-    if (!(await this.ask("switch", which))) this.showAnother();
+    const error = await this.ask("switch", which);
+    if (!error) this.showAnother();
     this.conversations.find();
+    return !error;
+  }
+
+  /** Scroll to the first turn with what was searched, and mark it. @param {string} query */
+  async showFound(query) {
+    const plain = (/** @type {string | null} */ text) => (text ?? "").split(/\s+/).join(" ").trim().toLowerCase();
+    const wanted = plain(query);
+    if (!wanted) return;
+    if (this.frame) cancelAnimationFrame(this.frame);
+    this.draw();
+    const found = [...this.views.values()].map((view) => view.element).filter((element) => plain(element.textContent).includes(wanted));
+    const first = found.sort((one, other) => one.getBoundingClientRect().top - other.getBoundingClientRect().top)[0];
+    if (!first) return;
+    this.scrollsWithAnswer = false;
+    first.classList.add("ipyllm-found");
+    setTimeout(() => first.classList.remove("ipyllm-found"), 4000);
+    // Again once what stands above has its sizes.
+    for (let frame = 0; frame < 3; frame += 1) {
+      this.log.scrollTop += first.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   /** Show the draft of the conversation that is shown now. */
