@@ -93,7 +93,9 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     assert "Before." in chat.text()
     assert "word word" in chat.text()
     # Who is shut down in peace has time to say goodbye.
-    chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel stopped before the end").wait_for()
+    chat.turns.last.get_by_text(
+        "its process ended" if how == "shutdown" else "the kernel stopped before the end"
+    ).wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert chat.root.locator(".ipyllm-running").count() == 0
     chat.wait_until_idle()

@@ -46,7 +46,7 @@ def test_conversations_are_begun_found_renamed_deleted_and_brought_back(stage):
     lab, fake = stage
     chat, panel = opened(lab, fake)
     panel.wait_for_names(ASKED)
-    chat.button("New conversation").click()
+    chat.button("New chat").click()
     panel.wait_for_names("chat 2", ASKED)
     chat.root.get_by_text("Ask something.").wait_for()
     assert chat.root.get_by_label("System prompt of this conversation").input_value() == "", "a new one has none"
@@ -80,6 +80,27 @@ def test_conversations_are_begun_found_renamed_deleted_and_brought_back(stage):
     chat.button("Undo").click()
     chat.log.get_by_text("By train.").wait_for()
     chat.wait_for("chat => chat.querySelector('.ipyllm-composer textarea').value === 'and back?'")
+
+
+def test_a_hit_of_the_search_is_scrolled_to_and_marked(stage):
+    lab, fake = stage
+    chat, panel = opened(lab, fake)
+    chat.button("New chat").click()
+    chat.root.get_by_text("Ask something.").wait_for()
+    fake.default = answer("Galton measured peas.")
+    chat.ask("Who was it?")
+    fake.default = answer("word\n\n" * 60)
+    chat.ask("And then?")
+    chat.button("New chat").click()
+    chat.root.get_by_text("Ask something.").wait_for()
+    panel.query.fill("galton")
+    panel.root.locator(".ipyllm-excerpt", has_text="Galton").wait_for()
+    panel.items.first.click()
+    chat.log.locator(".ipyllm-found", has_text="Galton measured").wait_for()
+    chat.wait_for("""chat => {
+        const log = chat.querySelector('.ipyllm-log'), found = log.querySelector('.ipyllm-exchange');
+        return Math.abs(found.getBoundingClientRect().top - log.getBoundingClientRect().top) < 30;
+    }""")
 
 
 def test_the_keyboard_alone_is_enough(stage):

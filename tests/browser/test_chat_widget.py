@@ -84,6 +84,28 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     assert not chat.root.locator(".ipyllm-undo").is_visible()
 
 
+def test_code_of_an_answer_is_inserted_below_the_chat_and_not_run(lab, fake):
+    notebook, chat = opened(lab, "print('last')")
+    code = "print('first')\n"
+    fake.default = answer(f"So:\n\n```python\n{code}```\n\n```\nsecond\n```\n")
+    chat.ask("How?")
+    blocks = chat.turns.last.locator(".ipyllm-code")
+    assert blocks.nth(0).locator(".ipyllm-language").inner_text() == "python"
+    assert blocks.nth(1).locator(".ipyllm-language").count() == 0
+    blocks.nth(0).hover()
+    screenshot(lab, "chat-insert-below")
+    for block in (blocks.nth(0), blocks.nth(1)):
+        block.hover()
+        block.get_by_role("button", name="Insert below").click()
+        block.get_by_text("Inserted").wait_for()
+    cells = lab.page.evaluate(
+        "() => window.jupyterapp.shell.currentWidget.context.model.sharedModel.cells.map(cell => cell.source)"
+    )
+    assert cells[1:] == ["second\n", code, "print('last')"], "each is next to the chat"
+    assert notebook.cell(2).locator(".jp-OutputArea-output").count() == 0
+    screenshot(lab, "chat-inserted")
+
+
 def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again(lab, fake):
     notebook, chat = opened(lab, "print(chat.messages)")
     fake.default = fakes.stall("never", after=0)

@@ -77,7 +77,7 @@ def note_on_times(arms: Sequence[Arm], responses: Sequence[ChatResponse | None])
         )
     if any(response is not None and (response.reasoning or response.usage.reasoning_tokens) for response in responses):
         sentences.append(
-            "Compare the times to the first visible text: hidden reasoning is part of the time to first token, "
-            "streamed reasoning is not."
+            "Some of these models reason before they answer, and not all of them show it: compare the times until the "
+            "first words of the answer are shown, not those to the first token."
         )
     return " ".join(sentences)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.ledger import Ledger
     from ipyllm.logprobs import TokenLogprob
 
-__all__ = ["response_to", "response_values", "stored_responses"]
+__all__ = ["interrupted", "response_to", "response_values", "stored_responses"]
 
 _logger = logging.getLogger("ipyllm.conversations")
 _IDS_AT_ONCE: Final = 10_000  # SQLite takes 32,766 values in one query
@@ -82,9 +82,22 @@ def response_to(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:
     'cancelled'
     """
     known = stored.get(turn.call_id or "")
+    if known is not None and known.status == "cancelled" and turn.status == "interrupted":
+        return interrupted(known)
     if known is not None:
         return known
     return ChatResponse(model=turn.model or "", **_ended({"status": turn.status}))
+
+
+def interrupted(response: ChatResponse) -> ChatResponse:
+    """Return a response that was cancelled because its process ended, not by the user, as one that says so.
+
+    Examples
+    --------
+    >>> interrupted(ChatResponse(content="Half", status="cancelled", error_message="It was cancelled.")).status
+    'interrupted'
+    """
+    return replace(response, status="interrupted", error_category=None, error_message=None)
 
 
 def _ended(known: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pygments.lexer import Lexer
     from pygments.token import _TokenType
 
-__all__ = ["CLASSES", "highlight"]
+__all__ = ["CLASSES", "LANGUAGE_CLASSES", "highlight", "language_of"]
 
 _CLASS_OF = {
     "Comment": "c",
@@ -54,6 +54,8 @@ _LANGUAGES = frozenset(
     "scala scheme scss sh shell sparql sql stan svg swift systemverilog tcl terraform tex toml "
     "ts tsx typescript vb.net verilog vhdl vim xml yaml yml zig zsh".split()
 )
+LANGUAGE_CLASSES = frozenset(f"language-{name}" for name in _LANGUAGES)
+"""Classes that name the language of a block."""
 _LEXER_OF = {"jsonl": "json", "md": "markdown", "shell": "bash", "svg": "xml"}
 # Some lexers take quadratic or cubic time on long lines or many empty ones: seconds for 3,000 characters.
 _MAX_CODE = 40_000
@@ -62,11 +64,23 @@ _MAX_SECONDS = 0.25
 _FIRST_WORD = re.compile(r"[{.\s]*([\w+#.-]+)")
 
 
-def highlight(code: str, info: str) -> str:
-    """Return ``code`` as escaped HTML, coloured where the fence's info string names a known language."""
+def language_of(info: str) -> str:
+    """Return the language that a fence's info string names, empty if it is not a known one.
+
+    Examples
+    --------
+    >>> language_of("Python title=fit.py"), language_of("whatever")
+    ('python', '')
+    """
     match = _FIRST_WORD.match(info)
     language = match[1].lower() if match else ""
-    if language not in _LANGUAGES or len(code) > _MAX_CODE or _SLOW_TO_TOKENIZE.search(code):
+    return language if language in _LANGUAGES else ""
+
+
+def highlight(code: str, info: str) -> str:
+    """Return ``code`` as escaped HTML, coloured where the fence's info string names a known language."""
+    language = language_of(info)
+    if not language or len(code) > _MAX_CODE or _SLOW_TO_TOKENIZE.search(code):
         return escape(code, quote=False)
     return _highlight(code, language)
 

@@ -14,7 +14,7 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.rendering.direction import direction_rule
-from ipyllm.rendering.highlight import highlight
+from ipyllm.rendering.highlight import highlight, language_of
 from ipyllm.rendering.inline_tags import add_inline_tags
 from ipyllm.rendering.links import bounded_rule, links_rule
 from ipyllm.rendering.lists_and_notes import add_footnotes, add_task_lists
@@ -122,7 +122,9 @@ def _render_fence(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDic
         started = thread_time()
         code = highlight(token.content, token.info)
         env["ipyllm_highlight"] = spent + thread_time() - started
-    return f"<pre><code>{code}</code></pre>\n"
+    language = language_of(token.info)
+    named = f' class="language-{language}"' if language else ""
+    return f"<pre><code{named}>{code}</code></pre>\n"
 
 
 def _render_link(self: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:

@@ -9,7 +9,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering.highlight import CLASSES
+from ipyllm.rendering.highlight import CLASSES, LANGUAGE_CLASSES
 from ipyllm.rendering.math_text import HIDDEN_TAGS
 from ipyllm.rendering.tex import MATHML_ATTRIBUTES, MATHML_TAGS
 
@@ -62,6 +62,7 @@ def _cleaner() -> nh3.Cleaner:
         # One attribute per tag: nh3 writes several in random order, and equal answers must give equal HTML.
         set_tag_attribute_values={"a": {"rel": "noopener noreferrer nofollow"}, "pre": {"dir": "ltr"}},
         allowed_classes={
+            "code": set(LANGUAGE_CLASSES),
             "span": set(CLASSES) | {"ipyllm-math"},
             "li": {"ipyllm-task"},
             "p": {"ipyllm-footnote"},

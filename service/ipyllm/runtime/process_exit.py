@@ -11,7 +11,7 @@ from ipyllm.fork_safety import renewed_in_child
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["begin_exit", "is_exit_error", "silence_daemon_threads"]
+__all__ = ["begin_exit", "is_exit_error", "is_exiting", "silence_daemon_threads"]
 
 _REFUSALS = ("after interpreter shutdown", "register atexit after shutdown")  # of CPython
 _exiting = renewed_in_child(threading.Event())
@@ -31,7 +31,7 @@ def is_exit_error(exc: BaseException) -> bool:
     """
     if isinstance(exc, RuntimeError) and str(exc).endswith(_REFUSALS):
         begin_exit()
-    return _is_exiting()
+    return is_exiting()
 
 
 def silence_daemon_threads() -> None:
@@ -45,13 +45,14 @@ def silence_daemon_threads() -> None:
 
     def excepthook(args: threading.ExceptHookArgs) -> None:
         is_daemon = args.thread is None or args.thread.daemon
-        if not (is_daemon and _is_exiting() and any(map(_is_cancelled, _chain(args.exc_value)))):
+        if not (is_daemon and is_exiting() and any(map(_is_cancelled, _chain(args.exc_value)))):
             print_traceback(args)
 
     threading.excepthook = excepthook
 
 
-def _is_exiting() -> bool:
+def is_exiting() -> bool:
+    """Return whether the process exits."""
     return _exiting.is_set() or not threading.main_thread().is_alive()
 
 

@@ -344,8 +344,8 @@ def _notes(votes: Any, parsed: list[_Vote], table: pd.DataFrame) -> Iterator[str
     if shut_out and table["wins"].any():
         named = join_names(shut_out, limit=MAX_NAMES)
         yield (
-            f"{named} won or lost every decided vote, so the votes set no limit to the difference from the others: it "
-            "rests on the assumption prior_sd."
+            f"{named} won or lost every decided vote, so the votes set no limit to the difference from the others: "
+            "how large it is here is an assumption."
         )
     bad = sum(vote.outcome == "both_bad" for vote in parsed)
     if bad:

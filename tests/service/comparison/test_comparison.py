@@ -318,7 +318,7 @@ def test_a_note_says_how_to_compare_the_times(fake):
     models = ["openai/a", "openai/b"]
     assert Comparison("Go", models=models).note == ""
     done = compare("Go", models=models)
-    assert done.note.startswith("Compare the times to the first visible text: hidden reasoning is part of")
+    assert done.note.startswith("Some of these models reason before they answer, and not all of them show it: compare")
     assert done.note in repr(done)
     assert done.note in done._repr_html_()
     assert compare("Go", models=["openai/b", "openai/c"]).note == ""

@@ -57,6 +57,7 @@ HTML = {
 ATTRIBUTES = {
     "a": {"href", "rel", "target"},
     "blockquote": {"dir"},
+    "code": {"class"},
     "div": {"class"},
     **{tag: {"dir", "style"} for tag in ("h1", "h2", "h3", "h4", "h5", "h6", "td", "th")},
     "img": {"src", "alt"},
@@ -69,6 +70,7 @@ ATTRIBUTES = {
     "ul": {"class", "dir"},
 }
 VALUES = {
+    "code class": r"language-[\w.+#-]+",
     "div class": "ipyllm-answer mathjax_ignore tex2jax_ignore",
     "li class": "ipyllm-task",
     "ol class": "ipyllm-part",

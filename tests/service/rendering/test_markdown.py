@@ -153,6 +153,12 @@ def test_info_strings_as_models_write_them_are_understood(info):
     assert '<span class="k">' in highlight("return 1", info)
 
 
+def test_a_block_of_code_names_a_known_language_only():
+    assert '<code class="language-c++">' in to_html("```C++ title=a\nint a;\n```")
+    for info in ("", "klingon", 'x" onclick="x', "ipyllm-copy"):
+        assert '<pre dir="ltr"><code>a\n' in to_html(f"```{info}\na\n```")
+
+
 @pytest.mark.parametrize("code", ["\n\n  a = 1\n\n", "a\r\nb", "\ta", "x = '", '"""', "é = '🖼'", "", "  "])
 def test_highlighting_never_changes_the_code(code):
     from html import unescape

@@ -94,6 +94,7 @@ def test_an_arm_that_never_won_stays_finite_and_is_said_to():
     assert np.isfinite(table[["strength", "low", "high"]].to_numpy()).all()
     assert -8 < table.loc["bad", "strength"] < -1
     assert any("bad won or lost every decided vote, so the votes set no limit" in note for note in table.notes)
+    assert any(note.endswith("how large it is here is an assumption.") for note in table.notes)
 
 
 def _cast(*outcomes, prompts=None, **columns):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from ipyllm import prune
 from ipyllm.conversations.history import conversation
 from ipyllm.conversations.transcript import Turn
+from ipyllm.runtime import process_exit
+from ipyllm.runtime.service_thread import stop_service_thread
 from ipyllm_widgets import ChatWidget
 from ipyllm_widgets.chat.saved_branches import add_branches, look_up_branches, save_branches
 from ipyllm_widgets.chat.turn_tree import TurnTree
@@ -97,6 +100,23 @@ def test_an_answer_that_was_stopped_or_failed_says_so_and_goes_on(begin, models)
     assert failed["error"]
     last = shown(begin())[-1]
     assert (last["status"], last["error"], last["resumable"]) == (failed["status"], failed["error"], True)
+
+
+def test_an_answer_that_the_end_of_its_kernel_stopped_says_so_and_not_that_it_was_cancelled(begin, models, monkeypatch):
+    exiting = threading.Event()
+    monkeypatch.setattr(process_exit, "_exiting", exiting)
+    widget = begin()
+    models.default = fakes.drip("word ", every=0.02)
+    widget.comm.click("send", text="Long")
+    widget.comm.wait_for(lambda page: "word" in page.html())
+    exiting.set()
+    stop_service_thread()
+    (before,) = widget.comm.wait_until_idle().turns
+    exiting.clear()
+    (after,) = shown(begin())
+    for turn in (before, after):
+        assert (turn["status"], turn["error"], turn["resumable"]) == ("interrupted", None, True)
+        assert turn["footer"].startswith("interrupted: its process ended · ")
 
 
 def add(a: int, b: int) -> int:

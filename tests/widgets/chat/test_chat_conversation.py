@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from ipyllm.conversations.history import ConversationHistory, Turn, conversation
+from ipyllm.errors import LLMError
 from tests import fakes
 from tests.fakes import answer, status
-from tests.widgets.page import texts
+from tests.widgets.page import begin_answer, texts
 
 
 def turn_of(question, text):
@@ -135,6 +136,42 @@ def test_clearing_can_be_undone_until_something_else_was_asked(chat, models):
     assert widget.comm.wait_until_idle().order[0] not in shown.order
     assert "can no longer be brought back" in widget.comm.click("undo_clear")["error"]
     assert texts(widget.messages) == ["three", "TWO"]
+
+
+@pytest.mark.parametrize(("away", "back"), [("clear", "undo_clear"), ("delete", "undo_delete")])
+def test_what_had_come_of_an_answer_comes_back_with_its_question(chat, models, away, back):
+    widget = chat()
+    begin_answer(widget, models)
+    call = widget._controller._call
+    which = {"turn": widget.comm.view_state().order[0]} if away == "delete" else {}
+    widget.comm.click(away, **which)
+    with pytest.raises(LLMError, match="cancelled"):
+        call.wait()
+    assert (widget.messages, widget.comm.wait_until_idle().turns) == ([], [])
+    assert widget.comm.click(back, **which)["error"] is None
+    assert texts(widget.messages) == ["one", "Slow"]
+    (turn,) = widget.comm.wait_until_idle().turns
+    assert (turn["text"], turn["status"], turn["resumable"]) == ("one", "cancelled", True)
+
+
+def test_clearing_stops_an_answer_that_is_continued(chat, models):
+    widget = chat()
+    models.default = answer("Half", finish_reason="length")
+    widget.send("one").wait()
+    (one,) = widget.comm.wait_until_idle().order
+    models.default = fakes.drip(" word", every=0.01)
+    widget.comm.click("resume", turn=one)
+    widget.comm.wait_for(lambda shown: "word" in shown.html())
+    call = widget._controller._call
+    widget.comm.click("clear")
+    models.wait_for(lambda: models.requests[-1].closed_by_client)
+    with pytest.raises(LLMError, match="cancelled"):
+        call.wait()
+    assert (widget.comm.view_state().running, widget.messages) == (None, [])
+    widget.comm.click("undo_clear")
+    question, continued = texts(widget.messages)
+    assert question == "one"
+    assert continued.startswith("Half word")
 
 
 def test_what_cannot_be_brought_back_is_refused(chat, models):

@@ -46,6 +46,7 @@ def saved(tmp_path_factory):
 def test_the_transcript_stands_in_the_saved_notebook(saved):
     transcript = saved.cells[0].outputs[1]["data"]
     assert '<details class="ipyllm-transcript" open>' in transcript["text/html"]
+    assert " · run the cell to go on with it</summary>" in transcript["text/html"]
     assert "<strong>bold</strong>" in transcript["text/html"]
     assert "&lt;script&gt;" in transcript["text/html"]
     assert "You: How?" in transcript["text/plain"]

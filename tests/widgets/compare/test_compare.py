@@ -109,6 +109,8 @@ def test_votes_make_a_ranking_with_intervals(two, widget):
     eventually(lambda: "95 % interval" in pair._controller.snapshot()["totals"])
     html = pair._controller.snapshot()["totals"]
     assert html.index("openai/good") < html.index("openai/bad")
+    assert "wins 2.7 times for each loss" in html, "what a strength of 1 means"
+    assert "prior_sd" not in html
 
 
 def test_a_model_that_failed_is_in_no_vote_and_no_ranking(two, widget):

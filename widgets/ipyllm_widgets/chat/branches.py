@@ -128,8 +128,10 @@ class Branches:
         return self.tail
 
     def store(self, node: TurnNode, answer: Message, response: ChatResponse) -> None:
-        """Put a question and its answer, the message of a response, into the history."""
-        self._history.put_turn(Turn.answered((node.question, answer), node.key, response))
+        """Put a question and its answer, the message of a response, into the history, unless it was deleted."""
+        node.turn = turn = Turn.answered((node.question, answer), node.key, response)
+        if self.contains(node):
+            self._history.put_turn(turn)
 
     def show_before(self, node: TurnNode, *, replace: bool) -> None:
         """Show the path up to a turn, without it; ``replace`` also removes the turn if it has no answer."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations import saved
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.events import Finished
-from ipyllm.pipeline.stored_responses import response_to, stored_responses
+from ipyllm.pipeline.stored_responses import interrupted, response_to, stored_responses
 from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
+from ipyllm.runtime.process_exit import is_exiting
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import as_sent, attached_files, check_window, question_with_files
 from ipyllm_widgets.chat.branches import Branches
@@ -278,6 +279,8 @@ class ChatCalls(Controller):
         def on_event(event: Event) -> None:
             event = as_shown(event)
             if isinstance(event, Finished):
+                if event.response.status == "cancelled" and is_exiting():  # nobody has stopped it
+                    event = Finished(interrupted(event.response))
                 self._store(node, live, event.response)
             self._receive(live, event)
 
@@ -327,9 +330,8 @@ class ChatCalls(Controller):
             node.response, node.parts = response, None
         # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
-        if self._branches.contains(node) and (text or response.status == "ok"):
-            answer = response.as_message() | {"content": text}
-            self._branches.store(node, answer, response)
+        if text or response.status == "ok":
+            self._branches.store(node, response.as_message() | {"content": text}, response)
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         assert answer.response is not None

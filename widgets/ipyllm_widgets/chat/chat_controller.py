@@ -98,8 +98,9 @@ class ChatController(ChatCalls):
     def clear(self) -> None:
         """Delete the conversation and its branches; the system prompt stays."""
         with self._channel.lock:
-            if self._branches.tail is not None:
-                self._stop_if_running(self._branches.tail)
+            if self.running:
+                self.stop()
+                self._end()
             self._branches.clear()
             self._publish()
 

@@ -78,7 +78,8 @@ def transcript(messages: Sequence[Message], title: str, footers: Mapping[int, st
     about = [(footers or {}).get(index, "") for index in range(len(messages))]
     is_open = " open" if len(messages) <= _MAX_UNFOLDED else ""
     size, shown = count(len(messages), "message"), "".join(map(message_html, messages, about))
-    html = f'<details class="ipyllm-transcript"{is_open}><summary>{escape(title)} · {size}</summary>{shown}</details>'
+    head = f"{escape(title)} · {size} · run the cell to go on with it"
+    html = f'<details class="ipyllm-transcript"{is_open}><summary>{head}</summary>{shown}</details>'
     authors = [_author(message) + (f" ({told})" if told else "") for message, told in zip(messages, about, strict=True)]
     text = "\n\n".join(f"{author}: {_display_text(message)}" for author, message in zip(authors, messages, strict=True))
     markdown = "\n\n".join(map(_message_markdown, messages, about))

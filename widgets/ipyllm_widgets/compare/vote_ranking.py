@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ranking_html", "ranking_of_votes"]
 
+_STRENGTH = (
+    "The strength says how often a model wins: 0 is the average of these models, and one that is 1 ahead of another "
+    "wins 2.7 times for each loss against it."
+)
+
 
 def ranking_of_votes() -> pd.DataFrame:
     """Rank the models by the votes of this kernel's widgets (:func:`ipyllm.statistics.ranking`).
@@ -48,7 +53,7 @@ def ranking_html() -> str:
         for row in table.reset_index().to_dict("records")
     )
     head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
-    sentences: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()))
+    sentences: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()), _STRENGTH)
     below = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences if sentence)
     table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return f"<div role='region' aria-label='Ranking' tabindex='0'>{table_html}</div>{below}"

@@ -106,20 +106,28 @@ export function shownText(element) {
 }
 
 /**
- * Add a copy button to each code block.
+ * Show the language of each code block, and add buttons that copy it and, with `insert`, put it into a new cell.
  * @param {Element} element
+ * @param {((code: string) => void) | null} insert
  */
-export function addCopyButtons(element) {
+export function addCodeButtons(element, insert) {
   for (const pre of element.querySelectorAll("pre")) {
-    const copy = h("button", { type: "button", class: "ipyllm-copy", "aria-label": "Copy code", click: async () => {
-      await copyText(pre.textContent ?? "");
-      copy.textContent = "Copied";
-      setTimeout(() => (copy.textContent = "Copy"), 1500);
-    } }, "Copy");
+    const codeButton = (/** @type {string} */ kind, /** @type {string[]} */ [name, done, label], /** @type {(code: string) => unknown} */ act) => {
+      const element = h("button", { type: "button", class: kind, "aria-label": label, click: async () => {
+        await act(pre.textContent ?? "");
+        element.textContent = done;
+        setTimeout(() => (element.textContent = name), 1500);
+      } }, name);
+      return element;
+    };
     const frame = h("div", { class: "ipyllm-code" });
+    const language = pre.querySelector("code")?.className.replace("language-", "");
+    if (language) frame.append(h("div", { class: "ipyllm-language" }, language));
     pre.replaceWith(frame);
     pre.tabIndex = 0; // so that the keyboard can scroll it
-    frame.append(pre, copy);
+    frame.append(pre);
+    if (insert) frame.append(codeButton("ipyllm-copy ipyllm-insert", ["Insert below", "Inserted", "Insert below, as a new cell"], insert));
+    frame.append(codeButton("ipyllm-copy", ["Copy", "Copied", "Copy code"], copyText));
   }
   for (const table of element.querySelectorAll("table")) table.tabIndex = 0;
 }

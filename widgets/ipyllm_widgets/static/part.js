@@ -1,13 +1,14 @@
 // A part of an answer: its text, its reasoning or its tool calls.
 
-import { addCopyButtons, h } from "./dom.js";
+import { addCodeButtons, h } from "./dom.js";
 import { patchHtml } from "./patch.js";
 
 /** Shows finished blocks, which are set once, and a live tail, which is patched. */
 export class PartView {
-  /** @param {Element} element */
-  constructor(element) {
+  /** @param {Element} element @param {((code: string) => void) | null} [insert] puts code into a new cell */
+  constructor(element, insert = null) {
     this.element = element;
+    this.insert = insert;
     this.tailElement = h("div");
     element.append(this.tailElement);
     /** @type {string[]} */
@@ -26,7 +27,7 @@ export class PartView {
       for (const html of part.blocks.slice(this.blocks.length)) {
         const block = this.tailElement; // it shows the beginning of this block, in which text may be selected
         patchHtml(block, html);
-        addCopyButtons(block);
+        addCodeButtons(block, this.insert);
         this.tailElement = h("div");
         this.tail = "";
         block.after(this.tailElement);

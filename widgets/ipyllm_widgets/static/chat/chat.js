@@ -2,6 +2,7 @@
 
 import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
+import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
 import { ConversationsPanel } from "./conversations.js";
 import { MessageKeys } from "./message_keys.js";
@@ -46,8 +47,7 @@ class ChatView extends LiveView {
     this.settings = new SettingsPanel((changes) => this.ask("set", changes), (params) => this.commands.send("set", { params }));
     this.conversations = new ConversationsPanel({
       find: (query) => void this.commands.send("conversations", { query }),
-      open: (name) => this.switchTo({ conversation: name }),
-      create: () => this.switchTo({}),
+      open: async (name, query) => (await this.switchTo({ conversation: name })) && this.showFound(query),
       rename: async (conversation, to) => {
         const error = await this.ask("rename", { conversation, to });
         this.conversations.find();
@@ -75,6 +75,7 @@ class ChatView extends LiveView {
       sendNext: () => this.ask("send_next"),
     });
     this.actions = {
+      insertCode: cellInserter(model, root),
       resume: (/** @type {string} */ id) => this.ask("resume", { turn: id }),
       rate: (/** @type {string} */ turn, /** @type {string} */ feedback) => this.ask("rate", { turn, feedback }),
       regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
@@ -99,6 +100,7 @@ class ChatView extends LiveView {
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
     this.totals = h("span", { class: "ipyllm-footer" });
+    const create = h("button", { type: "button", class: "ipyllm-button", title: "Begin a conversation; this one is kept", click: () => this.switchTo({}) }, "New chat");
     this.settingsButton = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
     const conversations = foldButton("Conversations", this.conversations.element, () => {
       this.conversations.find();
@@ -115,7 +117,7 @@ class ChatView extends LiveView {
           if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
         },
       },
-      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, conversations, this.settingsButton, formats, clear),
+      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, create, conversations, this.settingsButton, formats, clear),
       this.conversations.element,
       this.settings.element,
       h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),
@@ -133,8 +135,30 @@ class ChatView extends LiveView {
   async switchTo(which) {
     this.hideUndo();
     this.composer.keepDraft();
-    if (!(await this.ask("switch", which))) this.showAnother();
+    const error = await this.ask("switch", which);
+    if (!error) this.showAnother();
     this.conversations.find();
+    return !error;
+  }
+
+  /** Scroll to the first turn with what was searched, and mark it. @param {string} query */
+  async showFound(query) {
+    const plain = (/** @type {string | null} */ text) => (text ?? "").split(/\s+/).join(" ").trim().toLowerCase();
+    const wanted = plain(query);
+    if (!wanted) return;
+    if (this.frame) cancelAnimationFrame(this.frame);
+    this.draw();
+    const found = [...this.views.values()].map((view) => view.element).filter((element) => plain(element.textContent).includes(wanted));
+    const first = found.sort((one, other) => one.getBoundingClientRect().top - other.getBoundingClientRect().top)[0];
+    if (!first) return;
+    this.scrollsWithAnswer = false;
+    first.classList.add("ipyllm-found");
+    setTimeout(() => first.classList.remove("ipyllm-found"), 4000);
+    // Again once what stands above has its sizes.
+    for (let frame = 0; frame < 3; frame += 1) {
+      this.log.scrollTop += first.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
+      await new Promise(requestAnimationFrame);
+    }
   }
 
   /** Show the draft of the conversation that is shown now. */

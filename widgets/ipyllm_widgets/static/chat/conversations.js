@@ -1,4 +1,4 @@
-// The panel with the notebook's conversations: open, search, begin, rename, delete.
+// The panel with the notebook's conversations: open, search, rename, delete.
 
 import { button, h } from "../dom.js";
 
@@ -6,7 +6,7 @@ const SEARCH_AFTER_MS = 250; // without a key
 
 /**
  * @typedef {{name: string, turns: number, changed: string, title: string, excerpt: string}} Listed
- * @typedef {{find: (query: string) => void, open: (name: string) => void, create: () => void,
+ * @typedef {{find: (query: string) => void, open: (name: string, query: string) => void,
  *   rename: (name: string, to: string) => Promise<boolean>, remove: (name: string) => void}} ConversationActions
  */
 
@@ -29,7 +29,7 @@ export class ConversationsPanel {
     this.element = h(
       "div",
       { class: "ipyllm-conversations", hidden: true, keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event) },
-      h("div", { class: "ipyllm-search" }, this.query, h("button", { type: "button", class: "ipyllm-button", click: () => actions.create() }, "New conversation")),
+      h("div", { class: "ipyllm-search" }, this.query),
       this.list,
       this.found,
     );
@@ -69,7 +69,7 @@ export class ConversationsPanel {
     const meta = [title === name ? "" : `“${name}”`, `${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
     const open = h(
       "button",
-      { type: "button", class: "ipyllm-conversation", ...(name === this.current ? { "aria-current": "true" } : {}), click: () => this.actions.open(name) },
+      { type: "button", class: "ipyllm-conversation", ...(name === this.current ? { "aria-current": "true" } : {}), click: () => this.actions.open(name, this.query.value) },
       h("b", { dir: "auto" }, title),
       h("span", { class: "ipyllm-footer" }, meta),
       ...(excerpt === title ? [] : [h("span", { class: "ipyllm-excerpt", dir: "auto" }, excerpt)]),

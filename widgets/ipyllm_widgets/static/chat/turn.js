@@ -8,7 +8,7 @@ import { TokensView } from "./tokens.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
- * @typedef {{resume: (id: string) => void, rate: (id: string, feedback: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
+ * @typedef {{insertCode: ((code: string) => void) | null, resume: (id: string) => void, rate: (id: string, feedback: string) => void, regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
  *   requestText: (id: string, part: "question" | "answer" | "tokens" | "file", then: (text: string) => void, file?: number) => void}} TurnActions
  */
@@ -45,7 +45,7 @@ export class TurnView {
     this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
     const tools = h("div"), text = h("div", { class: "ipyllm-text" });
     /** @type {Record<string, PartView>} */
-    this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text) };
+    this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text, actions.insertCode) };
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
     this.note = h("div", { class: "ipyllm-footer ipyllm-note", dir: "auto" });
     this.error = h("div", { class: "ipyllm-error" });

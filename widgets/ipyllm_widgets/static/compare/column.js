@@ -7,7 +7,7 @@ import { WaitingLine } from "../waiting.js";
 /**
  * @typedef {{id: string, mark: string, label: string, status: string, footer: string, note: string, error: string | null,
  *   preferred: boolean, waiting: import("../waiting.js").Waiting | null, parts: Record<string, import("../reducer.js").Part>}} Column
- * @typedef {{stop: (mark: string) => void, expand: (id: string) => void, regenerate: (mark: string) => void,
+ * @typedef {{insertCode: ((code: string) => void) | null, stop: (mark: string) => void, expand: (id: string) => void, regenerate: (mark: string) => void,
  *   requestSource: (mark: string, then: (text: string) => void) => void}} ColumnActions
  */
 
@@ -27,7 +27,7 @@ export class ColumnView {
     const reasoning = h("div"), tools = h("div"), text = h("div", { class: "ipyllm-text" });
     this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
     /** @type {Record<string, PartView>} */
-    this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text) };
+    this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text, actions.insertCode) };
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
     this.note = h("div", { class: "ipyllm-footer", dir: "auto" });
     this.error = h("div", { class: "ipyllm-error" });

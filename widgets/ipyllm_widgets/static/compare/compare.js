@@ -2,6 +2,7 @@
 
 import { h, setHtml } from "../dom.js";
 import { menuButton } from "../menu.js";
+import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
 import { Composer, readFiles, STILL_STREAMING, UNREADABLE_FILE } from "../composer.js";
 import { ModelList } from "./model_list.js";
@@ -35,6 +36,7 @@ class CompareView extends LiveView {
     });
     this.composer.input.placeholder = "Ask all of them …";
     this.actions = {
+      insertCode: cellInserter(model, root),
       stop: (/** @type {string} */ mark, /** @type {number} */ question) => this.ask("stop", { mark, question }),
       regenerate: (/** @type {string} */ mark, /** @type {number} */ question) => this.ask("regenerate", { mark, question }),
       vote: (/** @type {string} */ which, /** @type {number} */ question) => this.ask("vote", { which, question }),

@@ -11,7 +11,7 @@ const MIN_COLUMN_PX = 260;
  *   columns: string[], vote: string | null, hidden: boolean, footer: string}} Question
  * @typedef {{stop: (mark: string, question: number) => void, regenerate: (mark: string, question: number) => void,
  *   vote: (which: string, question: number) => void,
- *   requestText: (question: number, mark: string | null, then: (text: string) => void) => void,
+ *   insertCode: ((code: string) => void) | null, requestText: (question: number, mark: string | null, then: (text: string) => void) => void,
  *   requestFile: (question: number, file: number, then: (text: string) => void) => void}} RoundActions
  */
 
@@ -42,6 +42,7 @@ export class RoundView {
     this.vote = h("div", { class: "ipyllm-vote", role: "group", "aria-label": "Which answer is better?", hidden: true });
     this.element = h("div", { class: "ipyllm-round", role: "group", tabindex: -1 }, this.follows, this.prompt, this.unfoldButton, this.columns, this.footer, this.vote);
     this.columnActions = {
+      insertCode: actions.insertCode,
       stop: (/** @type {string} */ mark) => actions.stop(mark, this.number),
       regenerate: (/** @type {string} */ mark) => actions.regenerate(mark, this.number),
       expand: (/** @type {string} */ id) => {
