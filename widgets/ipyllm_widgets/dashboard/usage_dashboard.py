@@ -162,7 +162,11 @@ class UsageDashboard(CommandWidget):
         try:
             reading = read(active, listing)
             with turn or nullcontext():
-                figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
+                figures = figures_of(
+                    *(reading.calls, reading.listed, reading.listing, reading.n_listed),
+                    marks=reading.marks,
+                    metric=reading.metric,
+                )
                 html = dashboard_html(figures, active, reading.models)
             if turn is not None and reading.n_read > FEW:  # a click does not wait for it
                 return_freed_memory()
