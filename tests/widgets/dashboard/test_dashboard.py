@@ -239,7 +239,7 @@ def test_a_ledger_that_cannot_be_read_is_said_in_the_page(dashboard, monkeypatch
     shown = dashboard()
     monkeypatch.setenv("IPYLLM_TIMEOUT", "soon")
     shown.refresh()
-    assert "could not be shown" in shown.problem
+    assert "could not be shown: Invalid value 'soon'" in shown.problem
     monkeypatch.delenv("IPYLLM_TIMEOUT")
     shown.refresh()
     assert not shown.problem
