@@ -21,6 +21,7 @@ _ALL = (
     "ledger",
     "compare",
     "widget",
+    "dashboard",
     "explorer",
     "see_tokens",
     "experiment",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
@@ -52,15 +53,34 @@ Category = Literal[
 """Kinds of failure of a call."""
 
 
-def name_failure(category: str, cause: str | None = None) -> str:
-    """Return a category of failure in words, with its cause if it has one.
+_HTTP_STATUS = re.compile(r"\((HTTP \d{3})[,)]")  # in our sentence on a server's error
+
+
+def name_failure(category: str, cause: str | None = None, *, message: str | None = "", attempts: int = 1) -> str:
+    """Return a failure in a few words: why the last attempt failed, and how many attempts there were.
+
+    Parameters
+    ----------
+    category, cause : str
+        As of an :class:`~ipyllm.errors.LLMError`.
+    message : str
+        Its sentence; of an ``api_error`` the status that it quotes says more.
 
     Examples
     --------
-    >>> name_failure("max_retries_exceeded", "rate_limit")
-    'max retries exceeded: rate limit'
+    >>> name_failure("max_retries_exceeded", "rate_limit", attempts=3)
+    'rate limit, 3 attempts'
+    >>> name_failure("api_error", message="openai/m failed (HTTP 500); try again.")
+    'HTTP 500'
+    >>> name_failure("quota", "rate_limit")
+    'quota: rate limit'
     """
-    return ": ".join(name.replace("_", " ") for name in (category, cause) if name)
+    names = list(filter(None, [category, cause]))
+    if cause and category == "max_retries_exceeded":
+        names = [cause]
+    status = _HTTP_STATUS.search(message or "") if names == ["api_error"] else None
+    what = status[1] if status else ": ".join(name.replace("_", " ") for name in names)
+    return f"{what}, {attempts} attempts" if attempts > 1 else what
 
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]

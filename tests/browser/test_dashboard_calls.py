@@ -16,6 +16,12 @@ put(120, models=("lab/a", "lab/b-with-a-rather-long-name", "lab/c"), failing=9)
 dashboard = UsageDashboard(every_s=2)
 dashboard"""
 
+SIGNS = """() => {
+    const sign = document.querySelector('.ipyllm-working');
+    window.signs = [];
+    new MutationObserver(() => signs.push(sign.textContent)).observe(sign, {childList: true});
+}"""
+
 
 def first_call(root):
     return root.locator(".ipyllm-calls tbody tr").first.inner_text()
@@ -59,6 +65,7 @@ def test_calls_are_sorted_searched_and_turned_over_and_charts_read(stage):
     lab.page.keyboard.press("Escape")
     assert tip.count() == 0
 
+    lab.page.evaluate(SIGNS)
     root.get_by_role("button", name="total").click()
     root.locator("th[aria-sort=descending]", has_text="total").wait_for()
     assert "4.0" in first_call(root)
@@ -69,8 +76,13 @@ def test_calls_are_sorted_searched_and_turned_over_and_charts_read(stage):
     search.fill("question 11")
     root.get_by_text("11 of 120").wait_for()
     assert search.input_value() == "question 11"
+    root.locator(".ipyllm-working:empty").wait_for(state="attached")
+    assert lab.page.evaluate("signs") == ["sorting …", "", "turning over …", "", "searching …", ""]
     root.locator(".ipyllm-calls td button").first.click()
     root.locator(".ipyllm-opened h3").first.wait_for()
+    look("opened")
+    below = "opened => opened.getBoundingClientRect().top >= opened.parentElement.querySelector('.ipyllm-calls')"
+    assert root.locator(".ipyllm-opened").evaluate(f"{below}.getBoundingClientRect().bottom"), "the list stays in place"
     lab.page.keyboard.press("Escape")
 
     lab.page.set_viewport_size({"width": 420, "height": 900})

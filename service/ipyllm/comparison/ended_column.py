@@ -20,7 +20,10 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
     """Return the column of an answer; without HTML if ``render`` is False."""
     error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
     if error and names_hidden:  # the sentence names the model
-        error = f"This arm failed: {name_failure(response.error_category or response.status, response.cause)}."
+        failure = name_failure(
+            response.error_category or response.status, response.cause, message=response.error_message
+        )
+        error = f"This arm failed: {failure}."
     return Column(
         arm.mark,
         "" if names_hidden else arm.label,

@@ -87,7 +87,11 @@ def _ending(response: ChatResponse, *, error_shown: bool) -> Iterator[str]:
     if response.status != "ok" and not (error_shown and response.status in _FAILED):
         status = _STATUS[response.status]
         category = response.error_category if response.status == "error" else None
-        yield f"{status} ({name_failure(category, response.cause)})" if category else status
+        yield (
+            f"{status} ({name_failure(category, response.cause, message=response.error_message)})"
+            if category
+            else status
+        )
     if response.refused:
         yield "refused"
     if response.finish_reason in _STOPPED:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pydantic_core import from_json
@@ -39,6 +40,7 @@ _Read: TypeAlias = "tuple[dict[str, Any], str | None]"
 
 _IN_A_ROW: Final = 256  # chunks that are read without a turn of the event loop
 _QUOTED: Final = 1_000  # bytes of which a sentence quotes some
+_logger = logging.getLogger("ipyllm.wire")
 
 
 class StreamEnd:
@@ -204,9 +206,10 @@ def _has_choice(chunk: dict[str, Any]) -> bool:
 
 
 def connection_lost_error(why: str, address: Address, model: str) -> LLMError:
-    """Return the error for a connection that was lost during the response."""
+    """Return the error for a connection that was lost during the response; ``why``, an error's class, is logged."""
+    _logger.debug("the connection to %s at %s was lost during the response: %s", model, address.host, why)
     return LLMError(
-        f"The connection to {model} at {address.host} was lost during the response ({why}); try again.",
+        f"The connection to {model} at {address.host} was lost during the response; try again.",
         category="connection",
         model=model,
     )

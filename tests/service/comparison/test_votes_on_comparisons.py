@@ -75,7 +75,7 @@ def test_a_blind_comparison_says_in_words_why_an_arm_failed(fake, monkeypatch):
     monkeypatch.setattr("ipyllm.pipeline.retry._FIRST_WAIT_S", 0.0)
     fake.on(lambda _: server_error())
     done = compare("Who?", models=["openai/alpha", "openai/beta"], blind=True)
-    assert {column.error for column in done.columns()} == {"This arm failed: max retries exceeded: api error."}
+    assert {column.error for column in done.columns()} == {"This arm failed: HTTP 500."}
 
 
 def test_a_blind_comparison_shows_no_time_count_or_cost_before_the_vote(fake, monkeypatch):

@@ -143,7 +143,7 @@ def test_giving_up_keeps_the_cause_and_what_arrived_last(chat_service, fake):
     error = pickle.loads(pickle.dumps(caught.value))
     assert (error.category, error.cause, category_of(error)) == ("max_retries_exceeded", "truncated", "truncated")
     assert (error.partial.content, error.partial.cause) == ("one two", "truncated")
-    assert footer_text(error.partial).startswith("error (max retries exceeded: truncated) · openai/m")
+    assert footer_text(error.partial).startswith("error (truncated) · openai/m")
     stored = row()
     assert (stored.error_category, stored.cause, stored.response) == ("max_retries_exceeded", "truncated", "one two")
     assert (stored.attempts, stored.broken_attempts, stored.broken_output_tokens_estimated) == (3, 2, 3)

@@ -148,12 +148,16 @@ def test_a_request_lost_on_a_fresh_connection_is_not_sent_again(fake):
     assert len(fake.requests) == 1
 
 
-@pytest.mark.parametrize("how", [fakes.truncated, fakes.reset])
-def test_an_answer_that_has_begun_is_not_asked_for_again(fake, how):
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [(fakes.truncated, "without a finish signal; try again."), (fakes.reset, "lost during the response; try again.")],
+)
+def test_an_answer_that_has_begun_is_not_asked_for_again(fake, how, sentence):
     service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
-    with pytest.raises(LLMError):
+    with pytest.raises(LLMError) as caught:
         asked_twice(service, fake, how("one two three"))
     assert len(fake.requests) == 2
+    assert sentence in str(caught.value), "in words, without the class of an error"
 
 
 def test_a_redirect_is_followed_and_the_client_goes_that_way_from_then_on(fake):

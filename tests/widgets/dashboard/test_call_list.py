@@ -10,6 +10,7 @@ from ipyllm import LLMError
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.ids import kernel_id
 from ipyllm_widgets.dashboard.call_list import CallList
+from ipyllm_widgets.dashboard.charts import colour_of
 
 
 def put(n, **columns):
@@ -106,3 +107,26 @@ def test_wrong_values_are_refused(changes, what):
 def test_another_order_begins_with_the_first_page():
     assert CallList(page=4).replace(sort="cost") == CallList(sort="cost")
     assert CallList(sort="cost", search="a").replace(page=2).words == "with “a”, by cost, descending, page 2"
+
+
+def test_a_model_keeps_its_mark_and_the_first_time_its_name_whatever_the_filters(dashboard):
+    put(6, tags=lambda at: {"arm": "ab"[at % 2]}, ttfo_s=lambda at: 0.5, reasoning_tokens=lambda at: 1 - at % 2)
+    shown = dashboard()
+    figures = shown._shown[0]
+    assert [(row.model, row.index) for row in figures.models] == [("lab/a", 0), ("lab/b", 1)]
+    assert figures.call_heads[3] == "first text"
+    shown.choose(tag="arm=b")
+    figures = shown._shown[0]
+    assert [(row.model, row.index) for row in figures.models] == [("lab/b", 1)]
+    assert all(colour_of(1) in chart.svg and colour_of(0) not in chart.svg for chart in figures.charts if chart.svg)
+    assert colour_of(1) in figures.charts[0].values or not figures.charts[0].svg
+    assert figures.call_heads[3] == "first text", "no call that is left reasons"
+    assert figures.charts[0].label == "Time to first visible text, median"
+
+
+def test_a_model_that_comes_later_takes_no_other_mark(dashboard):
+    put(2)
+    shown = dashboard()
+    put(3, call_id=lambda at: f"{at:026x}".replace("0", "a", 1), model=lambda at: "a/new")
+    shown.refresh()
+    assert {row.model: row.index for row in shown._shown[0].models} == {"lab/a": 0, "lab/b": 1, "a/new": 2}

@@ -12,7 +12,7 @@ from ipyllm_widgets.dashboard.series import Series
 
 def series_of(*values):
     start = datetime(2026, 1, 1, tzinfo=UTC)
-    return Series(start, timedelta(minutes=1), len(values), ("a/b",), {"x": {"a/b": list(values)}})
+    return Series(start, timedelta(minutes=1), len(values), ("a/b",), (0,), {"x": {"a/b": list(values)}})
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0, 0.0), (0.0, None, 0.0), (-0.5, 0.0)])

@@ -63,7 +63,7 @@ def test_the_charts_show_every_call_once(fake, service):
     for model in ("gpt-6-sol", "gpt-6-luna", "gpt-6-sol"):
         service(model).chat("Count.")
     frame = usage()
-    series = over_time(frame, ("output_tokens", "n"))
+    series = over_time(frame, ("output_tokens", "n"), dict.fromkeys(frame["model"], 0))
     assert sum(value or 0 for values in series.by_column["n"].values() for value in values) == 3
     assert (
         sum(value or 0 for value in series.by_column["output_tokens"]["openai/gpt-6-sol"])
@@ -86,7 +86,7 @@ def test_calls_far_apart_stand_far_apart():
             "ttft_s": [0.1, 0.2],
         }
     )
-    values = over_time(frame, ("ttft_p50_s",)).by_column["ttft_p50_s"]["a"]
+    values = over_time(frame, ("ttft_p50_s",), dict.fromkeys(frame["model"], 0)).by_column["ttft_p50_s"]["a"]
     assert values[0] == 0.1
     assert values[-1] == 0.2
     assert set(values[1:-1]) == {None}
@@ -239,7 +239,7 @@ def test_a_ledger_that_cannot_be_read_is_said_in_the_page(dashboard, monkeypatch
     shown = dashboard()
     monkeypatch.setenv("IPYLLM_TIMEOUT", "soon")
     shown.refresh()
-    assert "could not be shown" in shown.problem
+    assert "could not be shown: Invalid value 'soon'" in shown.problem
     monkeypatch.delenv("IPYLLM_TIMEOUT")
     shown.refresh()
     assert not shown.problem

@@ -139,14 +139,14 @@ def test_dashboards_compute_figures_of_all_calls_one_after_the_other_and_a_click
     began, may_end, at_once, most = threading.Event(), threading.Event(), [], []
     figures_of = usage_dashboard.figures_of
 
-    def slow(*args):
+    def slow(*args, **options):
         at_once.append(threading.current_thread().name)
         most.append(len(at_once))
         if threading.current_thread() is not threading.main_thread():
             began.set()
             assert may_end.wait(60)
         at_once.remove(threading.current_thread().name)
-        return figures_of(*args)
+        return figures_of(*args, **options)
 
     monkeypatch.setattr(usage_dashboard, "figures_of", slow)
     readers = [threading.Thread(target=one.refresh) for one in shown]

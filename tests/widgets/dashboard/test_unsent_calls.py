@@ -25,3 +25,13 @@ def test_a_cancelled_call_says_so_once(cause, failure):
     rows = usage(None)
     (call,) = figures_of(rows, rows).calls
     assert (call.status, call.failure) == ("cancelled", failure)
+
+
+def test_a_failed_call_says_what_the_last_of_its_attempts_got():
+    message = 'Gave up after 3 attempts: lab/a failed (HTTP 500, "boom (HTTP 404)"); try again.'
+    put(
+        n=1, status="error", error_category="max_retries_exceeded", cause="api_error", attempts=3, error_message=message
+    )
+    put(n=1, first=1, status="ok", attempts=2)
+    rows = usage(None)
+    assert [call.failure for call in figures_of(rows, rows).calls] == ["HTTP 500, 3 attempts", ""]

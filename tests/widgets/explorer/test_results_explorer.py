@@ -345,8 +345,10 @@ def test_a_page_is_told_why_the_other_rows_are_missing_and_they_are_read_on_requ
     results = scored(reviews(5))
     explorer = explore(results)
     fails(results, exc)
-    with pytest.raises(type(exc)):
+    with pytest.raises(type(exc)) as raised:
         _ = explorer.selection
+    if isinstance(exc, KeyboardInterrupt):
+        assert raised.value._render_traceback_() == [reason]
     fails(results, None)
     assert explorer.comm.click("read")["error"] is None  # a page that is loaded again: what was stopped stays so
     assert [message["reason"] for message in sent(explorer, "unread")] == [reason] * 2

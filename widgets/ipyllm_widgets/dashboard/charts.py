@@ -103,7 +103,7 @@ class Chart:
 
 
 def colour_of(index: int) -> str:
-    """Return the colour of the model with this index in the order of models."""
+    """Return the colour of the model with this mark."""
     return COLOURS[index % len(COLOURS)]
 
 
@@ -144,7 +144,7 @@ def lines(series: Series, column: str, label: str, format_value: Callable[[float
         return Chart(label, label, "", "nothing measured")
     top = _round_up(max(known))
     shapes: list[str] = []
-    for index, model in enumerate(series.models):
+    for index, model in zip(series.marks, series.models, strict=True):
         points = [
             (_x(at + 0.5, series.n), _y(value, top), value, at)
             for at, value in enumerate(values[model])
@@ -170,7 +170,7 @@ def bars(
     needs_marks = len(series.models) > 1
     for at in range(series.n):
         below = 0.0
-        for index, model in enumerate(series.models):
+        for index, model in zip(series.marks, series.models, strict=True):
             value = values[model][at]
             if not value:
                 continue
@@ -219,7 +219,10 @@ def _values(series: Series, column: str, format_value: Callable[[float], str]) -
         if shown:
             time = _format_time(series.instant(at), series.width)
             tips.append((round(_x(at + 0.5, series.n) / _WIDTH, 4), time, shown))
-    return {"models": [(model, colour_of(index)) for index, model in enumerate(series.models)], "tips": tips}
+    return {
+        "models": [(model, colour_of(mark)) for model, mark in zip(series.models, series.marks, strict=True)],
+        "tips": tips,
+    }
 
 
 def _path(points: list[tuple[float, float, float, int]], colour: str, *, across_gaps: bool) -> str:

@@ -38,7 +38,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """Figures of one model; ``cells`` are the columns after the name, ``index`` selects its mark.
+    """Figures of one model; ``cells`` are the columns after the name, ``index`` is the number of its mark.
 
     ``note`` says which calls the times do not include.
     """
@@ -80,17 +80,25 @@ class Figures:
 
 
 def figures_of(
-    calls: pd.DataFrame, listed: pd.DataFrame, listing: CallList = NEWEST_CALLS, n_listed: int | None = None
+    calls: pd.DataFrame,
+    listed: pd.DataFrame,
+    listing: CallList = NEWEST_CALLS,
+    n_listed: int | None = None,
+    *,
+    marks: Mapping[str, int] | None = None,
+    metric: str = "",
 ) -> Figures:
     """Return the figures of ``calls`` and the rows of ``listed``, frames of :func:`~ipyllm.dataframes.usage.usage`.
 
-    ``listing`` says what is listed, one page of ``n_listed`` calls.
+    ``listing`` says what is listed, one page of ``n_listed`` calls. ``marks`` has the number of each model's mark and
+    ``metric`` is the column of first times; without them the calls decide.
     """
     n = len(calls)
     unsent = never_sent(calls)
     calls = calls[~unsent] if unsent.any() else calls
     models = sorted(calls["model"].dropna().unique())
-    metric = first_metric(calls)
+    marks = marks or {model: mark for mark, model in enumerate(models)}
+    metric = metric or first_metric(calls)
     head, _ = _FIRST_TIMES[metric]
     return Figures(
         n=n,
@@ -99,8 +107,8 @@ def figures_of(
             *("model", "calls", "errors", "cut off", f"{head} p50", "p95", "total p50"),
             *("tokens/s", "tokens in", "out", "cost"),
         ),
-        models=_models(calls, models, metric) if models else (),
-        charts=_charts(calls, metric),
+        models=_models(calls, marks, metric) if models else (),
+        charts=_charts(calls, marks, metric),
         call_heads=("when", "model", "status", head, "total", "tokens out", "cost", "prompt"),
         calls=tuple(_call(row, metric) for row in listed.to_dict("records")),
         listing=listing,
@@ -131,7 +139,7 @@ def _tiles(calls: pd.DataFrame, n_unsent: int) -> tuple[Tile, ...]:
     )
 
 
-def _models(calls: pd.DataFrame, models: list[str], metric: str) -> tuple[ModelRow, ...]:
+def _models(calls: pd.DataFrame, marks: Mapping[str, int], metric: str) -> tuple[ModelRow, ...]:
     from ipyllm.dataframes.summary_frame import format_costs
     from ipyllm.dataframes.usage import summarise
 
@@ -140,7 +148,7 @@ def _models(calls: pd.DataFrame, models: list[str], metric: str) -> tuple[ModelR
     summary = summarise(calls if known.all() else calls[known], by="model")
     return tuple(
         ModelRow(
-            models.index(str(model)),
+            marks[str(model)],
             str(model),
             int(row["left_out"]),
             _left_out_note(int(row["left_out"]), unknown=is_missing(row[f"{first}_p50_s"])),
@@ -169,9 +177,9 @@ def _token_cell(tokens: int | None, n_uncounted: int) -> str:
     return f"{'' if is_missing(tokens) or not n_uncounted else '≥ '}{compact_count(tokens)}"
 
 
-def _charts(calls: pd.DataFrame, metric: str) -> tuple[Chart, ...]:
+def _charts(calls: pd.DataFrame, marks: Mapping[str, int], metric: str) -> tuple[Chart, ...]:
     column = f"{metric.removesuffix('_s')}_p50_s"
-    series = over_time(calls, (column, "output_tps_p50", "output_tokens", "cost_usd", "errors"))
+    series = over_time(calls, (column, "output_tps_p50", "output_tokens", "cost_usd", "errors"), marks)
     if series is None:
         return ()
     cost, tokens = cost_total(calls), token_total(calls)
@@ -208,7 +216,7 @@ def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
         status=str(row.get("status")),
-        failure="cut off" if cut else name_failure(category, row.get("cause")),
+        failure="cut off" if cut else _failure(category, row),
         cells=(
             seconds(row.get(metric)),
             seconds(row.get("total_s")),
@@ -217,6 +225,11 @@ def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
         ),
         prompt=shorten(row.get("prompt", ""), _PROMPT_CHARS),
     )
+
+
+def _failure(category: str, row: Mapping[Any, Any]) -> str:
+    attempts = int(row.get("attempts", 1)) if category else 1
+    return name_failure(category, row.get("cause"), message=row.get("error_message"), attempts=attempts)
 
 
 def known_values(row: Mapping[Any, Any]) -> dict[Any, Any]:

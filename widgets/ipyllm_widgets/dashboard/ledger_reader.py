@@ -46,6 +46,10 @@ class Reading:
         Calls of all pages of the list.
     models : list of str
         Models of the calls without the filters for model and status: those that could be chosen instead.
+    marks : dict
+        The number of each model's mark: it keeps that, whatever the filters.
+    metric : str
+        The column of first times; once a model has reasoned, that of the first visible text, whatever the filters.
     read_error : str or None
         Why the ledger could not be read. The calls are then only those that it has not stored yet.
     n_read : int
@@ -63,6 +67,8 @@ class Reading:
     listing: CallList
     n_listed: int
     models: list[str]
+    marks: dict[str, int]
+    metric: str
     read_error: str | None
     n_read: int
     n_newest: int = 0
@@ -78,6 +84,8 @@ class LedgerReader:
         self._notices: list[str] = []
         self._shared = shared_facts()
         self._started_at: dict[str, pd.Timestamp] = {}
+        self._marks: dict[str, int] = {}  # by model; replaced, never changed
+        self._metric = ""
         self._found: tuple[object, frozenset[str]] = (None, frozenset())
 
     def calls(self, filters: DashboardFilters, listing: CallList) -> Reading:
@@ -104,14 +112,18 @@ class LedgerReader:
     def _reading(
         self, facts: CallFacts, filters: DashboardFilters, listing: CallList, read_error: str | None
     ) -> Reading:
-        calls = facts.matching(filters)
+        calls, models = facts.matching(filters), facts.models()
+        with self._lock:
+            new = [model for model in models if model not in self._marks]
+            self._marks = self._marks | {model: at for at, model in enumerate(new, len(self._marks))}
+            if self._metric != "ttfo_s":
+                self._metric = first_metric(facts.table)
+            marks, metric = self._marks, self._metric
         wanted = (
             calls[calls["call_id"].isin(self._containing(calls, filters, listing.search))] if listing.search else calls
         )
         listing = replace(listing, page=min(listing.page, listing.n_pages(len(wanted))))
-        ids = listing.arranged(wanted, first_metric(calls))["call_id"].iloc[
-            (listing.page - 1) * PAGE : listing.page * PAGE
-        ]
+        ids = listing.arranged(wanted, metric)["call_id"].iloc[(listing.page - 1) * PAGE : listing.page * PAGE]
         rows = self._read(Query(call_ids=tuple(ids) or ("none",)))
         order = {call_id: at for at, call_id in enumerate(ids)}
         listed = rows.iloc[rows["call_id"].map(order).argsort()]
@@ -122,7 +134,9 @@ class LedgerReader:
                 self._started_at[call_id] = started_at
             while len(self._started_at) > _REMEMBERED:
                 del self._started_at[next(iter(self._started_at))]
-        return Reading(calls, listed, listing, len(wanted), facts.models(), read_error, n_read=len(facts.table))
+        return Reading(
+            *(calls, listed, listing, len(wanted), models, marks, metric, read_error), n_read=len(facts.table)
+        )
 
     def _containing(self, calls: pd.DataFrame, filters: DashboardFilters, text: str) -> frozenset[str]:
         """Return the ids of the calls with a text in prompt or answer; searched again only if there are other calls."""

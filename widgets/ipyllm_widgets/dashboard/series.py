@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 __all__ = ["Series", "interval_width", "over_time"]
@@ -36,6 +38,8 @@ class Series:
     n : int
         Number of intervals.
     models : tuple of str
+    marks : tuple of int
+        Number of each model's mark and colour.
     by_column : dict
         By column of :func:`~ipyllm.dataframes.usage.summarise`, then by model: one value for each interval.
     """
@@ -44,6 +48,7 @@ class Series:
     width: timedelta
     n: int
     models: tuple[str, ...]
+    marks: tuple[int, ...]
     by_column: dict[str, dict[str, list[float | None]]]
 
     def instant(self, n: float) -> datetime:
@@ -64,7 +69,7 @@ def interval_width(span: timedelta) -> timedelta:
     )
 
 
-def over_time(calls: pd.DataFrame, columns: tuple[str, ...]) -> Series | None:
+def over_time(calls: pd.DataFrame, columns: tuple[str, ...], marks: Mapping[str, int]) -> Series | None:
     """Return the series of ``columns``, by model; None when there are no calls.
 
     Parameters
@@ -73,6 +78,8 @@ def over_time(calls: pd.DataFrame, columns: tuple[str, ...]) -> Series | None:
         As :func:`~ipyllm.dataframes.usage.usage` returns it.
     columns : tuple of str
         Columns of :func:`~ipyllm.dataframes.usage.summarise`.
+    marks : mapping
+        The number of each model's mark.
     """
     import pandas as pd
 
@@ -96,4 +103,4 @@ def over_time(calls: pd.DataFrame, columns: tuple[str, ...]) -> Series | None:
         for column in columns:
             if pd.notna(row[column]):
                 values[column][row["model"]][int(row["interval"])] = float(row[column])
-    return Series(start, width, n, models, values)
+    return Series(start, width, n, models, tuple(marks[model] for model in models), values)

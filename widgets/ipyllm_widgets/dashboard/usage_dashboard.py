@@ -19,6 +19,7 @@ from ipyllm.dataframes.filters import read_frame
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.observability.logs import log_failure
+from ipyllm.settings import SettingsError
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
 from ipyllm_widgets.dashboard.call_list import CallList
@@ -162,13 +163,19 @@ class UsageDashboard(CommandWidget):
         try:
             reading = read(active, listing)
             with turn or nullcontext():
-                figures = figures_of(reading.calls, reading.listed, reading.listing, reading.n_listed)
+                figures = figures_of(
+                    *(reading.calls, reading.listed, reading.listing, reading.n_listed),
+                    marks=reading.marks,
+                    metric=reading.metric,
+                )
                 html = dashboard_html(figures, active, reading.models)
             if turn is not None and reading.n_read > FEW:  # a click does not wait for it
                 return_freed_memory()
         except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
             log_failure(_logger, "the dashboard could not be rendered", exc)
-            self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
+            foreseen = isinstance(exc, LLMError | SettingsError | OSError)  # whose sentences need no name
+            why = str(exc) if foreseen else f"{type(exc).__name__}: {exc}"
+            self.problem = redact(f"The ledger could not be shown: {why}")
             return True
         with self._refresh_lock:
             if (active, listing) != (self._active, self._listing) or number < self._newest:

@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 __all__ = ["ResultsExplorer"]
 
 _ERROR_CHARS: Final = 1_000
+_INTERRUPTED: Final = "Interrupted. Run the cell again."
+
+
+class _Interrupted(KeyboardInterrupt):
+    """The user interrupted the reading of rows; the cell shows one sentence."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [_INTERRUPTED]
 
 
 class ResultsExplorer(CommandWidget):
@@ -74,7 +82,10 @@ class ResultsExplorer(CommandWidget):
         self._results = results
         self._reading = renewed_in_child(threading.RLock())
         self._unread = ""  # why the rows after the first ones could not be read
-        self._shown: ShownRows = first_rows(results, self._most_rows) or all_rows(results, self._most_rows)
+        try:
+            self._shown: ShownRows = first_rows(results, self._most_rows) or all_rows(results, self._most_rows)
+        except KeyboardInterrupt:
+            raise _Interrupted(_INTERRUPTED) from None
         self._selected: Sequence[int] | None = None  # as the page has not said
         self._static_output = StaticOutput(self._static_content)
         super().__init__()
@@ -142,6 +153,8 @@ class ResultsExplorer(CommandWidget):
         except BaseException as exc:
             self._unread = _reason(exc)
             self.channel.send("unread", reason=self._unread)
+            if isinstance(exc, KeyboardInterrupt):
+                raise _Interrupted(_INTERRUPTED) from None
             raise
         self._unread = ""
         self._selected = None
@@ -204,5 +217,5 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, LLMError):
         return shorten(str(exc), _ERROR_CHARS)
     if isinstance(exc, KeyboardInterrupt):
-        return "Interrupted. Run the cell again."
+        return _INTERRUPTED
     return shorten(redact(f"{type(exc).__name__}: {exc}"), _ERROR_CHARS)

@@ -49,18 +49,26 @@ function render({ model, el }) {
     if (!first) return;
     const [key, [command, fields]] = first;
     clicks.delete(key);
-    const answered = commands.send(command, fields).then((error) => void (error && showNotice(error)));
+    const isList = command === "list";
+    if (isList) working.textContent = "search" in fields ? "searching …" : "page" in fields ? "turning over …" : "sorting …";
+    if (isList) nWorking += 1;
+    const answered = commands.send(command, fields).then((error) => {
+      if (error) showNotice(error);
+      if (isList && --nWorking === 0) working.textContent = "";
+    });
     await Promise.race([answered, new Promise((resolve) => setTimeout(resolve, MAX_TURN_MS))]);
   };
+  const working = h("span", { class: "ipyllm-working", role: "status" });
+  let nWorking = 0; // changes of the list that Python computes
   let searchTimer = 0;
   const search = h("input", { type: "search", placeholder: "in prompts and answers", size: 24, input: () => {
     clearTimeout(searchTimer);
     searchTimer = setTimeout(() => ask("list", { search: search.value }), SEARCH_CALLS_AFTER_MS);
   } });
-  const searchRow = h("form", { class: "ipyllm-find", role: "search", submit: (/** @type {Event} */ event) => event.preventDefault() }, h("label", {}, "Find calls ", search));
+  const searchRow = h("form", { class: "ipyllm-find", role: "search", submit: (/** @type {Event} */ event) => event.preventDefault() }, h("label", {}, "Find calls ", search), working);
   const showSearch = () => document.activeElement !== search && (search.value = model.get("search"));
   const tips = new ChartTips(sections.charts);
-  el.append(sections.bar, notice, sections.tiles, sections.models, sections.charts, tips.status, opened, searchRow, sections.calls);
+  el.append(sections.bar, notice, sections.tiles, sections.models, sections.charts, tips.status, searchRow, sections.calls, opened);
 
   // Replacing an element while the mouse button is down loses the click: such updates wait.
   let isHeld = false;
