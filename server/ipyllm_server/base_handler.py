@@ -22,11 +22,12 @@ from ipyllm_server.shared_state import STATE
 if TYPE_CHECKING:
     from ipyllm_server.shared_state import SharedState
 
-__all__ = ["CODES", "ApiHandler", "NoLoginCookie", "UnknownRoute", "for_users"]
+__all__ = ["CODES", "ApiHandler", "JsonErrors", "NoLoginCookie", "UnknownRoute", "for_users"]
 
 CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Words for programs, by the status of an error."""
 
+_LOG_IN: Final = "Forbidden: send the token of the server, as in 'Authorization: token …'."
 _POLICY: Final = "ipyllm_server_content_security_policy"
 _HOSTS: Final = "ipyllm_server_hosts"
 _KNOWN_HOSTS: Final = 100
@@ -47,6 +48,15 @@ class NoLoginCookie:
 
     def set_secure_cookie(self, *args: Any, **kwargs: Any) -> None:
         """Set no cookie: Jupyter's would log in for days whoever has the token, which programs send each time."""
+
+
+class JsonErrors:
+    """What handlers of Jupyter's pages are, too: they answer with errors as the API does, without a page."""
+
+    def write_error(self: Any, status_code: int, **_kwargs: Any) -> None:
+        """Answer with the error as JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(error_body(status_code, self._reason, CODES.get(status_code, "error"))))
 
 
 @web.stream_request_body
@@ -74,6 +84,16 @@ class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
     def user(self) -> str:
         """Name of the user who asks."""
         return asker(self)
+
+    def get_login_url(self) -> str:
+        """Refuse: a program cannot log in."""
+        raise web.HTTPError(403, _LOG_IN)
+
+    def check_xsrf_cookie(self) -> None:
+        """Check it only for who is logged in: of others the reason is that they are not."""
+        if hasattr(self, "_jupyter_current_user") and self.current_user is None:
+            raise web.HTTPError(403, _LOG_IN)
+        super().check_xsrf_cookie()
 
     @property
     def content_security_policy(self) -> str:

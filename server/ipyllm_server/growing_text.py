@@ -7,7 +7,9 @@ from typing import Final, Literal, NamedTuple
 
 __all__ = ["Delta", "GrowingText"]
 
-_PIECE_CHARS: Final = 1000
+_PIECE_CHARS: Final = (
+    400  # with what a string needs besides, less than 512 bytes: Python then keeps no holes between them
+)
 
 
 class Delta(NamedTuple):

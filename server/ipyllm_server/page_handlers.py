@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
@@ -15,11 +14,7 @@ from tornado import web
 from ipyllm.rendering.style import CSS
 from ipyllm_server.access_log import log_request
 from ipyllm_server.asker import asker
-from ipyllm_server.base_handler import CODES, for_users
-from ipyllm_server.refusals import error_body
-
-if TYPE_CHECKING:
-    from typing import Any
+from ipyllm_server.base_handler import JsonErrors, for_users
 
 __all__ = ["FILES", "PageFileHandler", "PageHandler"]
 
@@ -33,7 +28,7 @@ _POLICY: Final = (
 
 _STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
 _MODULES: Final = ("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js")
-_OWN_MODULES: Final = ("connection.js", "exchange.js", "page.js")
+_OWN_MODULES: Final = ("connection.js", "exchange.js", "tab_memory.js", "text_composer.js", "page.js")
 _IMPORT: Final = re.compile(r"^import \{[^}]*\} from [^;]*;\n", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 
@@ -72,7 +67,7 @@ class PageHandler(_PageBase):
         self.finish((_OWN / "page.html").read_text(encoding="utf-8"))
 
 
-class PageFileHandler(_PageBase):
+class PageFileHandler(JsonErrors, _PageBase):
     """``GET /ipyllm/static/<file>``."""
 
     @for_users
@@ -83,11 +78,6 @@ class PageFileHandler(_PageBase):
             raise web.HTTPError(404)
         self.set_header("Content-Type", _TYPES[name.rpartition(".")[2]])
         self.finish(content)
-
-    def write_error(self, status_code: int, **_kwargs: Any) -> None:
-        """Answer as the other routes do, without a page of Jupyter's."""
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(error_body(status_code, self._reason, CODES.get(status_code, "error"))))
 
     def get_login_url(self) -> str:
         """Refuse: a script cannot log in."""

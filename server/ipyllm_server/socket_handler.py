@@ -23,7 +23,7 @@ from ipyllm.settings import SettingsError
 from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
-from ipyllm_server.base_handler import NoLoginCookie
+from ipyllm_server.base_handler import JsonErrors, NoLoginCookie
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
@@ -53,7 +53,7 @@ _logger = logging.getLogger("ipyllm.server")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class ChatSocket(NoLoginCookie, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
+class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
     """One connection of a client."""
 
     auth_resource = "ipyllm"

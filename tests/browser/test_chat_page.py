@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.axe import needs_axe, violations
 from tests.browser.lab import chromium, needs_chromium
-from tests.fakes import FakeLLM, answer, reset
+from tests.fakes import FakeLLM, answer, error, reset
 from tests.server.chat_server import ChatServerProcess
 from tests.server.classroom import TOKENS
 
@@ -262,6 +262,78 @@ def test_a_refused_question_stays_in_the_composer_and_a_failed_answer_says_why(s
 
 
 @pytest.mark.thorough
+def test_a_failed_question_and_a_draft_outlive_a_reload_and_can_be_asked_again(servers, fake):
+    with opened(servers) as page:
+        ask(page, "First")
+        wait_for_end(page)
+        fake.reply(error(400, "No such luck."))
+        ask(page, "Give me an error")
+        page.wait_for_selector(".ipyllm-error:has-text('No such luck.') >> text=Try again")
+        ask(page, "Third")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3):not(.ipyllm-running)")
+        page.fill("textarea", "A draft")
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
+        bubbles = page.locator(".ipyllm-bubble")
+        assert bubbles.all_inner_texts() == ["First", "Give me an error", "Third"]
+        assert "No such luck." in page.inner_text(".ipyllm-exchange:nth-child(2) .ipyllm-error")
+        assert page.input_value("textarea") == "A draft"
+        page.click("text=Try again")
+        wait_for_end(page)
+        assert bubbles.all_inner_texts() == ["First", "Third", "Give me an error"]
+        assert answers(page) == 3 * ["Hello from the fake."]
+        page.fill("textarea", "")
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
+        assert page.locator(".ipyllm-error:visible").count() == 0
+        assert page.input_value("textarea") == ""
+
+
+@pytest.mark.thorough
+def test_a_question_that_fails_while_the_page_is_reloaded_is_shown_without_answer(servers, fake):
+    with opened(servers) as page:
+        fake.reply(answer("one", ttft=100))
+        ask(page, "Never answered")
+        page.wait_for_selector("[title='Stop the answer']")
+        fake.wait_for(lambda: any(request.json for request in fake.requests))
+        page.evaluate("""() => { const kept = JSON.parse(sessionStorage.getItem("ipyllm-chat"));
+            sessionStorage.setItem("ipyllm-chat", JSON.stringify({...kept, session: "gone"})); }""")
+        page.reload()
+        page.wait_for_selector(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never answered"]
+
+
+@pytest.mark.thorough
+def test_the_line_below_an_answer_that_streams_never_says_waiting(servers, fake):
+    with opened(servers) as page:
+        page.evaluate("setInterval = () => 0")
+        fake.reply(answer("one two", gap=100))
+        ask(page, "Slowly")
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        assert page.inner_text(".ipyllm-waiting").startswith("answering")
+        page.keyboard.press("Escape")
+        wait_for_end(page)
+
+
+@pytest.mark.thorough
+def test_files_of_text_are_sent_and_others_are_refused_with_the_reason(servers, fake):
+    with opened(servers) as page:
+        for name, kind, words in (("a.pdf", "application/pdf", "text only"), ("b.png", "image/png", "text only")):
+            page.set_input_files("input[type=file]", {"name": name, "mimeType": kind, "buffer": b"%PDF"})
+            page.wait_for_selector(f".ipyllm-notice:has-text('{name}'):has-text('{words}')")
+        page.set_input_files("input[type=file]", {"name": "c.bin", "mimeType": "", "buffer": b"a\0b"})
+        ask(page, "Sum it up")
+        page.wait_for_selector(".ipyllm-notice:has-text('c.bin'):has-text('no text')")
+        assert page.input_value("textarea") == "Sum it up"
+        page.click("[aria-label='Remove c.bin']")
+        page.set_input_files("input[type=file]", {"name": "d.csv", "mimeType": "text/csv", "buffer": b"x,y\n1,2"})
+        page.keyboard.press("Enter")
+        wait_for_end(page)
+        sent = [request for request in fake.requests if request.json][-1].json["messages"]
+        assert [m["content"] for m in sent] == ['Sum it up\n\n<file name="d.csv">\nx,y\n1,2\n</file>']
+
+
+@pytest.mark.thorough
 @needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [420, 1200])
@@ -278,4 +350,6 @@ def test_the_page_is_readable_and_accessible(servers, fake, width, scheme):
         assert bubble["x"] >= 0
         assert bubble["x"] + bubble["width"] <= width
         assert violations(page, "body") == []
+        colour = "element => getComputedStyle(element).color"  # the browser's own blue is neither
+        assert page.locator(".ipyllm-text a").first.evaluate(colour) in {"rgb(23, 103, 192)", "rgb(138, 184, 245)"}
         page.wrong.clear()  # axe itself is evaluated, which the policy tells

@@ -1,5 +1,6 @@
 """Nothing is reachable without a token; with one, only what belongs to its user."""
 
+import json
 import re
 
 import pytest
@@ -50,7 +51,9 @@ def test_every_route_refuses_who_has_no_token_or_a_wrong_one(server, model, meth
             assert response.read() == b""
             return
         assert response.status == 403
-        assert b"Forbidden" in response.read() or method != "GET" or path.endswith("/ws")
+        message = json.loads(response.read())["error"]["message"]
+        assert message.startswith("Forbidden")
+        assert "token" in message or path.endswith((".js", "/ws"))
     assert model.requests == []
 
 

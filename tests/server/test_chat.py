@@ -127,7 +127,9 @@ def test_a_model_server_that_dies_in_mid_stream_ends_the_stream_with_an_error(se
     model.on(lambda request: reset(answer("one two three", gap=0.01), after=2))
     with server.request("POST", "/ipyllm/api/chat", {"message": "Count", "stream": True}) as response:
         received = list(events(response))
-    assert [event["type"] for event in received] == ["text", "text", "error", "done"]
+    kinds = [event["type"] for event in received]
+    assert kinds[-2:] == ["error", "done"]
+    assert set(kinds[:-2]) == {"text"}  # in one event or two: on a slow machine both chunks arrive together
     assert received[-1]["content"] == "one two"
     assert received[-2]["error"]["message"]
 

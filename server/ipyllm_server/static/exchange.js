@@ -16,12 +16,13 @@ export class ExchangeView {
     const reasoning = h("div"), text = h("div", { class: "ipyllm-text" });
     /** @type {Record<string, PartView>} */
     this.parts = { reasoning: new PartView(reasoning), text: new PartView(text) };
+    this.question = question;
     this.isRunning = true;
     this.reasoning = h("details", { class: "ipyllm-reasoning", hidden: true }, h("summary", {}, "Reasoning"), reasoning);
     this.startedAt = performance.now();
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" }, "waiting");
     this.note = h("div", { class: "ipyllm-footer", dir: "auto", hidden: true });
-    this.error = h("div", { class: "ipyllm-error", hidden: true }, h("span", { dir: "auto" }));
+    this.error = h("div", { class: "ipyllm-error", hidden: true });
     this.footer = h("span", { class: "ipyllm-footer" });
     this.copy = copyButton("Copy answer", (copy) => copy(shownText(text)));
     this.foot = h("div", { class: "ipyllm-foot", hidden: true }, this.footer, h("span", { class: "ipyllm-actions" }, this.copy));
@@ -40,6 +41,7 @@ export class ExchangeView {
     const view = this.parts[part];
     view.update({ blocks: blocks.length || from < view.blocks.length ? [...view.blocks.slice(0, from), ...blocks] : view.blocks, tail });
     if (part === "reasoning") this.reasoning.hidden = false;
+    this.tick();
   }
 
   /** Show the elapsed time. */
@@ -50,10 +52,10 @@ export class ExchangeView {
     this.waiting.textContent = seconds ? `${activity} · ${seconds} s` : activity;
   }
 
-  /** @param {string} message */
-  showError(message) {
+  /** @param {string} message @param {() => void} tryAgain asks the question again */
+  showError(message, tryAgain) {
     this.error.hidden = false;
-    this.error.firstChild.textContent = message;
+    this.error.replaceChildren(h("span", { dir: "auto" }, message), h("button", { type: "button", class: "ipyllm-button", click: tryAgain }, "Try again"));
   }
 
   /** @param {string} summary the line below an answer that has ended */

@@ -1,24 +1,18 @@
 // The page of the chat server: conversations, a log, a composer. It shows what comes over the WebSocket.
 
-import { Composer } from "./composer.js";
+import { STILL_STREAMING } from "./composer.js";
 import { ChatConnection } from "./connection.js";
 import { button, h } from "./dom.js";
 import { ExchangeView, textOf } from "./exchange.js";
+import { tabMemory } from "./tab_memory.js";
+import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
 
 /** How an answer ended, for screen readers. @type {Record<string, string>} */
 const ENDS = { ok: "The answer is complete.", cancelled: "The answer was stopped." };
 const NEAR_END_PX = 60;
 const NAME_CHARS = 60;
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
-const KEPT = "ipyllm-chat"; // in the tab's storage: the chat that it shows
-
-/** The composer without images, which the socket does not take. */
-class TextComposer extends Composer {
-  /** @param {File[]} _files */
-  add(_files) {
-    this.actions.showError("Images and files cannot be sent from this page.");
-  }
-}
+const NO_ANSWER = "The connection was lost before an answer came.";
 
 /** @typedef {{id: string, text: string, model: string, isBegun: boolean}} Asked */
 
@@ -46,6 +40,8 @@ class Page {
     this.shown = new Map(); // answers of the history, by the number of their message
     /** @type {Asked | null} */
     this.asked = null;
+    this.failure = ""; // why the running answer ends, before it does
+    this.isAssumed = false; // that the last question gets no answer
     this.scrollsWithAnswer = true;
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
     this.side = h("nav", { class: "ipyllm-side", "aria-label": "Conversations", hidden: true });
@@ -62,19 +58,24 @@ class Page {
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
     this.status = h("div", { class: "ipyllm-away", role: "status" });
     this.composer = new TextComposer({
-      send: (text) => this.send(text),
+      send: (text) => {
+        tabMemory.draft = "";
+        this.send(text);
+      },
       stop: () => this.connection?.send({ type: "stop" }),
       editLast: () => {},
       showError: (message) => this.showError(message),
-      limits: () => ({ image: 0, images: 0 }),
+      draft: (text) => (tabMemory.draft = text),
+      limits: () => TEXT_LIMITS,
     });
-    this.composer.attachButton.hidden = true;
+    window.addEventListener("pagehide", () => this.composer.close());
     this.composer.input.setAttribute("aria-label", "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer.");
     document.body.append(h("div", { class: "ipyllm-widget ipyllm-chat ipyllm-site" },
       h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.fold,
         h("button", { type: "button", class: "ipyllm-button", click: () => this.begin() }, "New chat"), this.model),
       h("div", { class: "ipyllm-body" }, this.side,
         h("main", { class: "ipyllm-main" }, h("div", { class: "ipyllm-middle" }, this.log, this.newest), this.hint, this.notice, this.status, this.composer.element))));
+    this.composer.takeDrops(document.body);
     setInterval(() => this.running?.tick(), 1000);
   }
 
@@ -84,7 +85,8 @@ class Page {
       address.searchParams.delete("token");
       history.replaceState(null, "", address);
     }
-    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null"); // before a question of this page is kept
+    const kept = tabMemory.chat; // before a question of this page is kept
+    this.composer.showDraft(tabMemory.draft);
     this.clear();
     this.composer.input.focus();
     if (kept) {
@@ -130,13 +132,13 @@ class Page {
   /** Remember what this tab shows, so that a reload shows it again. */
   keep() {
     const { conversation, asked } = this;
-    sessionStorage.setItem(KEPT, JSON.stringify({ conversation, asked, session: this.connection?.session ?? "" }));
+    tabMemory.chat = { conversation, asked, session: this.connection?.session ?? "" };
   }
 
   /** Begin a new chat: it gets its name, and its connection, with the first question. */
   begin() {
     this.leave();
-    sessionStorage.removeItem(KEPT);
+    tabMemory.chat = null;
     this.clear();
     this.loadConversations();
     this.composer.input.focus();
@@ -171,6 +173,7 @@ class Page {
       this.showError(/** @type {Error} */ (error).message);
       return;
     }
+    tabMemory.setUnanswered(name, []);
     if (name === this.conversation) this.begin();
     else this.loadConversations();
   }
@@ -179,7 +182,7 @@ class Page {
   open(conversation, session = "", answer = AFTER_ALL) {
     this.conversation = conversation;
     this.isGreeted = this.isNew = this.isLost = false;
-    this.isReloaded = false; // so that the answer that runs is asked for from its beginning
+    this.isReloaded = this.isResumed = false; // so that the answer that runs is asked for from its beginning
     /** @type {ChatConnection} */
     const connection = new ChatConnection(new URL("ws", location.href.replace(/^http/, "ws")).href.split("?")[0], {
       hello: (message) => connection === this.connection && this.onHello(message),
@@ -198,7 +201,8 @@ class Page {
     this.isGreeted = true;
     if (isFirst && !this.isNew) {
       connection.send({ type: "history" });
-      this.isReloaded = resumed;
+      this.isReloaded = true;
+      this.isResumed = resumed;
     } else if (!isFirst && !resumed) {
       this.isLost = Boolean(this.running?.isRunning);
       connection.send({ type: "history" });
@@ -235,9 +239,18 @@ class Page {
       views.push(view.element);
       questions = [];
     }
-    const isAnswered = messages.some(({ role, content }) => role === "user" && textOf(content) === this.asked?.text);
+    const isAnswered = textOf(messages.filter(({ role }) => role === "user").at(-1)?.content) === this.asked?.text;
+    this.isAssumed = Boolean(this.isReloaded && this.asked && !isAnswered && !answering);
+    if (this.asked && this.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
+    for (const { text, error, after } of tabMemory.unanswered(this.conversation).reverse()) {
+      const view = new ExchangeView(text);
+      view.end({});
+      this.showUnanswered(view, text, error);
+      views.splice(after, 0, view.element);
+    }
     if (this.isLost && this.asked && !isAnswered) {
       this.composer.restore(this.asked.text, []);
+      this.asked = null;
       this.showError("The connection was lost before the answer began. Send the question again.");
     }
     if (this.isLost) this.composer.setRunning(false);
@@ -246,38 +259,89 @@ class Page {
     this.isLost = false;
     if (views.length || running.length) this.log.replaceChildren(...views, ...running);
     else this.clear();
-    if (this.isReloaded && answering) this.connection?.again(answering);
-    this.isReloaded = false;
+    if (this.isResumed && answering) this.connection?.again(answering);
+    this.isReloaded = this.isResumed = false;
     this.scrollToEnd();
   }
 
   /** @param {{question: string | null}} message */
   onAnswer({ question }) {
-    if (this.asked && question === this.asked.id) this.asked.isBegun = true;
+    if (this.asked && question === this.asked.id) {
+      this.asked.isBegun = true;
+      if (this.isAssumed) { // it was about to begin when the page was loaded
+        this.dropUnanswered(this.asked.text, NO_ANSWER);
+        this.log.lastElementChild?.remove();
+        this.isAssumed = false;
+      }
+    }
     if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…");
     this.composer.setRunning(true);
   }
 
   /** @param {any} message */
   onError({ error, answer, question }) {
-    if (answer !== undefined) this.running?.showError(error.message);
+    if (answer !== undefined) this.failure = error.message;
     else if (question !== null && question === this.asked?.id && this.running?.isRunning) { // refused: nothing was asked
       this.running.element.remove();
       if (!this.log.children.length) this.clear();
       this.running = null;
       this.composer.setRunning(false);
       this.composer.restore(this.asked?.text ?? "", []);
+      this.asked = null;
+      this.keep();
       this.showError(error.message);
     } else this.showError(error.message);
   }
 
   /** @param {any} message */
   onDone(message) {
+    const { running, failure } = this;
     this.running?.end(message);
     this.composer.setRunning(false);
-    if (message.status === "cancelled" && !message.content) this.running?.showError("Stopped before the first word.");
+    if (running) {
+      const error = failure || (message.status === "cancelled" ? "Stopped before the first word." : "The answer is empty.");
+      if (!message.content) {
+        this.showUnanswered(running, running.question, error);
+        const after = this.log.querySelectorAll(".ipyllm-exchange:not(.ipyllm-unanswered)").length;
+        this.addUnanswered({ text: running.question, error, after });
+      } else if (failure) running.showError(failure, () => this.tryAgain(running.question));
+    }
+    this.failure = "";
+    this.asked = null; // it is in the history, or among those without an answer
+    this.keep();
     this.announce(ENDS[message.status] ?? "The answer failed.");
     if (!this.conversations.some(({ name }) => name === this.conversation)) this.loadConversations();
+  }
+
+  /** @param {ExchangeView} view @param {string} text the question @param {string} error */
+  showUnanswered(view, text, error) {
+    view.element.classList.add("ipyllm-unanswered");
+    view.showError(error, () => this.tryAgain(text, () => {
+      view.element.remove();
+      this.dropUnanswered(text, error);
+    }));
+  }
+
+  /** Ask a question again. @param {string} text @param {() => void} [begun] called unless another answer still streams */
+  tryAgain(text, begun = () => {}) {
+    if (this.composer.running) {
+      this.showError(STILL_STREAMING);
+      return;
+    }
+    begun();
+    this.send(text);
+  }
+
+  /** @param {import("./tab_memory.js").Unanswered} question */
+  addUnanswered(question) {
+    tabMemory.setUnanswered(this.conversation, [...tabMemory.unanswered(this.conversation), question]);
+  }
+
+  /** @param {string} text @param {string} error */
+  dropUnanswered(text, error) {
+    const questions = tabMemory.unanswered(this.conversation);
+    const dropped = questions.filter((each) => each.text === text && each.error === error).at(-1);
+    tabMemory.setUnanswered(this.conversation, questions.filter((each) => each !== dropped));
   }
 
   /** @param {string} reason */

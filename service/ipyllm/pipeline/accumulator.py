@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Accumulator"]
 
-_PACK_EVERY: Final = 1_024  # chunks
+_PACK_EVERY: Final = 64  # chunks: a piece of a few letters takes ten times its size
 
 
 @dataclass(slots=True, eq=False)
