@@ -291,7 +291,7 @@ def test_what_a_widget_sends_first_is_small(chat):
     widget = chat()
     opened = next(message for message in widget.comm.sent if message["type"] == "comm_open")
     sent = len((opened["state"]["_esm"] + opened["state"]["_css"]).encode())
-    assert sent <= 90_000
+    assert sent <= 96_000
     assert "eval(" not in opened["state"]["_esm"]
     assert "http" not in opened["state"]["_css"]
     assert json.dumps(opened["state"]).count("http://www.w3.org/2000/svg") == 1, "the one address is a name space"
