@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import threading
@@ -267,7 +268,7 @@ def test_exports_hold_the_conversation_and_no_script_or_key(chat, models, tmp_pa
     page = widget.export("html", tmp_path / "chat.html")
     assert (tmp_path / "chat.html").read_text() == page
     assert "<strong>bold</strong>" in page
-    assert f" · {footer}</div>" in page
+    assert f" · {html.escape(footer, quote=False)}</div>" in page
     assert "<script" not in page
     assert "default-src 'none'" in page
     notebook = nbformat.reads(widget.export("ipynb"), as_version=4)

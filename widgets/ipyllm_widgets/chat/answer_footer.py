@@ -23,8 +23,8 @@ def answer_footer(response: ChatResponse, *, error_shown: bool = False) -> str:
     --------
     >>> from ipyllm.response import ChatResponse, Usage
     >>> usage = Usage(input_tokens_estimated=1148, output_tokens_estimated=29, source="estimated")
-    >>> answer_footer(ChatResponse(model="openai/gpt-4o", status="cancelled", usage=usage))
-    'cancelled · openai/gpt-4o · ~1,148 → ~29 tokens · ~$0.0032'
+    >>> answer_footer(ChatResponse(model="openai/gpt-6-luna", status="cancelled", usage=usage))
+    'cancelled · openai/gpt-6-luna · ~1,148 → ~29 tokens · ~$0.00013'
     """
     return footer_text(response, error_shown=error_shown, likely_cost_usd=_likely_cost(response))
 
