@@ -100,7 +100,7 @@ def test_what_was_refused_while_an_answer_streamed_is_no_longer_said_when_it_has
     chat.type("Long")
     chat.log.get_by_text("word word").wait_for()
     chat.button("Conversations").click()
-    chat.button("New conversation").click()
+    chat.button("New chat").click()
     chat.notice.get_by_text("An answer is still streaming").wait_for()
     chat.box.press("Escape")
     chat.notice.wait_for(state="hidden")

@@ -161,7 +161,7 @@ def test_the_tables_of_the_family_are_readable(lab_and_fake):
     notebook.cell(2).scroll_into_view_if_needed()  # out of sight, an output is not in the page
     models = notebook.output(2)
     models.get_by_text("set DEEPSEEK_API_KEY in the environment or in .env").first.wait_for()  # not cut off
-    assert "reachable" in models.inner_text()
+    assert "reachable" in models.text_content()
     for number, name in ((2, "models"), (4, "usage"), (6, "history"), (7, "config"), (9, "explain")):
         notebook.cell(number).scroll_into_view_if_needed()
         screenshot(lab, f"family-{name}")
