@@ -79,7 +79,7 @@ def _column(name: str, stored: StoredColumns, query: Query) -> Any:
         rank = np.full(len(texts) + 1, -1, dtype="int32")  # the last one, -1, is null's
         rank[order] = np.arange(len(texts))
         categories = pd.Index([texts[at] for at in order], dtype=text_dtype())
-        return pd.Categorical.from_codes(rank[values], categories)  # type: ignore[arg-type,unused-ignore]
+        return pd.Categorical.from_codes(rank[values], categories)
     if kind == "time":
         return pd.Series(values.view("datetime64[us]")).dt.tz_localize("UTC")
     if kind == "bool":

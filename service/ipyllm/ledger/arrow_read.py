@@ -8,9 +8,7 @@ processes read, half of the file each, and send it through pipes (docs/decisions
 from __future__ import annotations
 
 import json
-import logging
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,10 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.query import merge
+from ipyllm.ledger.reader_process import end_reader, last_words, log_slower_read, start_reader
 from ipyllm.ledger.stored_values import read_json, read_time
-from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
@@ -40,6 +39,7 @@ MIN_ROWS = 50_000
 N_READERS = 2
 """Processes that read at once. With more, this process could not keep up with receiving."""
 
+_SCRIPT = Path(__file__).with_name("arrow_read_process.py")
 _OWN_MEMORY_BYTES = 1 << 18
 
 _SAMPLE: Mapping[Kind, str] = {"text": "''", "json": "''", "time": "''", "float": "0.0", "int": "0", "bool": "0"}
@@ -75,7 +75,8 @@ def read_columns(path: Path, selects: Sequence[sa.Select[Any]], columns: Mapping
     for select in selects:
         rows = select.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
         statements.append(f"SELECT {sample_row} UNION ALL SELECT *, 0 FROM ({rows})")  # noqa: S608 - SQLAlchemy quotes
-    readers = [_start(path) for _ in statements]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    readers = [start_reader(_SCRIPT, path, ("-P",), env=environment) for _ in statements]
     try:
         # Imported here because the store may be opened first at interpreter exit, when this import is impossible.
         from concurrent.futures import ThreadPoolExecutor
@@ -89,22 +90,9 @@ def read_columns(path: Path, selects: Sequence[sa.Select[Any]], columns: Mapping
         why = str(exc)
     finally:
         for reader in readers:
-            reader.kill()
-            with reader:  # closes the pipes, and waits
-                pass
-    logging.getLogger("ipyllm.ledger").warning("A large read of %s failed (%s); reading row by row instead.", path, why)
+            end_reader(reader)
+    log_slower_read(path, why)
     return None
-
-
-def _start(path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-P", str(Path(__file__).with_name("arrow_read_process.py")), path.as_uri()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,  # no interrupt from the terminal; we kill it
-    )
 
 
 def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
@@ -113,7 +101,6 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
 
     assert reader.stdin is not None
     assert isinstance(reader.stdout, BufferedReader)
-    assert reader.stderr is not None
     try:
         reader.stdin.write(statement.encode())
         reader.stdin.close()
@@ -130,8 +117,7 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
     except pa.ArrowInvalid as exc:
         raise EOFError(str(exc)) from None
     except (EOFError, BrokenPipeError):
-        said = redact(reader.stderr.read().decode(errors="replace"))
-        raise EOFError(said.strip().rpartition("\n")[2]) from None
+        raise EOFError(last_words(reader)) from None
 
 
 def _read_message(pipe: BufferedReader) -> bytearray | mmap:

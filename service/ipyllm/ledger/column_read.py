@@ -8,9 +8,6 @@ where the texts of calls are read, take 160 MB each.
 from __future__ import annotations
 
 import json
-import logging
-import subprocess
-import sys
 from dataclasses import dataclass
 from io import BufferedReader
 from math import nan
@@ -18,9 +15,10 @@ from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ipyllm.text.redact import redact
+from ipyllm.ledger.reader_process import end_reader, last_words, log_slower_read, start_reader
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     import numpy as np
@@ -33,6 +31,7 @@ __all__ = ["MIN_ROWS", "StoredColumns", "read_arrays"]
 MIN_ROWS: Final = 2_000
 """Smallest number of rows for which this is faster than row by row, process start included."""
 
+_SCRIPT: Final = Path(__file__).with_name("column_read_process.py")
 _PIPE_BYTES: Final = 1 << 18  # at each reading of the pipe this thread waits for its turn, while a cell runs
 
 _DTYPES: Final[Mapping[str, str]] = {"float": "f8", "int": "f8", "bool": "i1", "time": "i8", "text": "i4", "key": "i8"}
@@ -82,37 +81,22 @@ def read_arrays(
     )
     asked = json.dumps({"count": count_sql, "rows": rows_sql, "kinds": list(kinds.values())}).encode()
     try:
-        reader = _start(path)
+        reader = start_reader(_SCRIPT, path, ("-I", "-S"), bufsize=_PIPE_BYTES, pipesize=_PIPE_BYTES)
     except OSError as exc:
         why = f"no process could be started: {exc}"
     else:
         try:
             return _receive(reader, asked, kinds)
-        except (EOFError, BrokenPipeError):
-            assert reader.stderr is not None
-            why = redact(reader.stderr.read().decode(errors="replace")).strip().rpartition("\n")[2]
+        except (EOFError, BrokenPipeError, ValueError):
+            why = last_words(reader) or "its process ended"
         finally:
-            reader.kill()
-            with reader:  # closes the pipes, and waits
-                pass
-    logging.getLogger("ipyllm.ledger").warning("A large read of %s failed (%s); reading row by row instead.", path, why)
+            end_reader(reader)
+    log_slower_read(path, why)
     return None
 
 
-def _start(path: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and script
-        [sys.executable, "-I", "-S", str(Path(__file__).with_name("column_read_process.py")), path.as_uri()],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=_PIPE_BYTES,
-        pipesize=_PIPE_BYTES,
-        start_new_session=True,  # no interrupt from the terminal; we kill it
-    )
-
-
 def _receive(reader: subprocess.Popen[bytes], asked: bytes, kinds: Mapping[str, str]) -> StoredColumns:
-    """Return what ``reader`` sends; raise EOFError if it ended early."""
+    """Return what ``reader`` sends; raise EOFError or ValueError if it ended early."""
     import numpy as np
 
     assert reader.stdin is not None

@@ -168,8 +168,8 @@ class Query(Conditions):
 
     @property
     def needs_python(self) -> bool:
-        """Whether a tag's name has a quote, which would end SQLite's path to the tag."""
-        return any('"' in key for key in self.tags)
+        """Whether SQL cannot find a tag by its name."""
+        return not all(map(_is_plain, self.tags))
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions of the ``WHERE`` clause."""
@@ -183,7 +183,7 @@ class Query(Conditions):
             if self.containing
             else []
         )
-        by_tag = [calls.c.tags[key].as_string() == value for key, value in self.tags.items() if '"' not in key]
+        by_tag = [calls.c.tags[key].as_string() == value for key, value in self.tags.items() if _is_plain(key)]
         return [*Conditions.conditions(self), *by_tag, *contained]
 
     def matches(self, row: Mapping[str, Any]) -> bool:
@@ -258,6 +258,11 @@ def merge_by_tag(
             row |= {name: value for name, value in newer.items() if name in columns}
             rows[newer["call_id"]] = (newer["call_id"], row.get(tag), *(row.get(name) for name in columns))
     return list(rows.values())
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether a name stands in JSON as it is: SQLite compares it so, and a quote would end the path to it."""
+    return name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}
 
 
 def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Conditions) -> Sequence[tuple[Any, ...]]:

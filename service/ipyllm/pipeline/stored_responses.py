@@ -16,13 +16,13 @@ from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ipyllm.conversations.transcript import Turn
     from ipyllm.ledger.ledger import Ledger
     from ipyllm.logprobs import TokenLogprob
 
-__all__ = ["interrupted", "response_to", "response_values", "stored_responses"]
+__all__ = ["interrupted", "response_to", "response_values", "rows_by_id", "stored_responses"]
 
 _logger = logging.getLogger("ipyllm.conversations")
 _IDS_AT_ONCE: Final = 10_000  # SQLite takes 32,766 values in one query
@@ -60,14 +60,19 @@ def stored_responses(turns: Iterable[Turn], *, ledger: Ledger | None = None) -> 
     """
     asked = [turn for turn in turns if turn.call_id]
     ids = [call_id for turn in asked for call_id in (*turn.step_ids, turn.call_id) if call_id]
-    found: dict[str, ChatResponse] = {}
-    ledger = ledger or current_ledger()
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        query = Query(call_ids=tuple(ids[start : start + _IDS_AT_ONCE]), only=_COLUMNS, packed=True)
-        for row in ledger.read(query):
-            values = dict(zip(query.columns, row, strict=True))
-            found[values["call_id"]] = _response(values)
+    found = {call_id: _response(values) for call_id, values in rows_by_id(ids, _COLUMNS, ledger).items()}
     return {turn.call_id: _with_steps(turn, found) for turn in asked if turn.call_id and turn.call_id in found}
+
+
+def rows_by_id(ids: Sequence[str], columns: frozenset[str], ledger: Ledger | None) -> dict[str, dict[str, Any]]:
+    """Return the values of calls by column, by the calls' ids; ``ledger`` is by default the current one."""
+    rows: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        query = Query(call_ids=tuple(ids[start : start + _IDS_AT_ONCE]), only=columns, packed=True)
+        for row in (ledger or current_ledger()).read(query):
+            values = dict(zip(query.columns, row, strict=True))
+            rows[values["call_id"]] = values
+    return rows
 
 
 def response_to(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:

@@ -7,10 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.packed import unpack
-from ipyllm.ledger.query import Query
 from ipyllm.observability.logs import log_failure
+from ipyllm.pipeline.stored_responses import rows_by_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,13 +60,7 @@ def stored_tool_calls(
     (StoredToolCall(id='c1', name='add', arguments='{}', output='3'),)
     """
     asked = {turn.call_id: (*turn.step_ids, turn.call_id) for turn in turns if turn.call_id and turn.step_ids}
-    if not asked:
-        return {}
-    query = Query(call_ids=tuple(each for ids in asked.values() for each in ids), only=_COLUMNS, packed=True)
-    rows = {}
-    for row in (ledger or current_ledger()).read(query):
-        values = dict(zip(query.columns, row, strict=True))
-        rows[values["call_id"]] = values
+    rows = rows_by_id([each for ids in asked.values() for each in ids], _COLUMNS, ledger)
     return {call_id: _calls([rows.get(each) for each in ids]) for call_id, ids in asked.items()}
 
 

@@ -84,10 +84,8 @@ def by_rows(monkeypatch, query, ledger):
 @pytest.mark.parametrize("batch", [1_024, 7])
 def test_arrays_of_a_process_make_the_same_frame_as_rows(filled, conditions, by_process, batch, monkeypatch, tmp_path):
     script = tmp_path / "column_read_process.py"
-    script.write_text(
-        (column_read.Path(column_read.__file__).with_name(script.name)).read_text().replace("= 1_024", f"= {batch}")
-    )
-    monkeypatch.setattr(column_read, "__file__", str(tmp_path / "column_read.py"))
+    script.write_text(column_read._SCRIPT.read_text().replace("= 1_024", f"= {batch}"))
+    monkeypatch.setattr(column_read, "_SCRIPT", script)
     query = replace(Query(text=False, only=_COLUMNS), **conditions)
     arrays = read_compact(query, filled, pytest.fail)
     assert by_process[0] is not None
@@ -160,6 +158,27 @@ def test_damaged_values_are_read_row_by_row(filled, by_process, damage, caplog):
 @pytest.mark.parametrize("executable", ["/no/such/python", "/bin/true"])
 def test_without_a_process_rows_are_read_one_by_one(filled, by_process, executable, monkeypatch):
     monkeypatch.setattr(sys, "executable", executable)
+    assert len(read_compact(Query(text=False, only=_COLUMNS), filled, pytest.fail)) == 60
+    assert by_process == [None]
+
+
+@pytest.mark.parametrize("kept", [8, 100, -1])
+def test_a_process_that_is_killed_in_mid_answer_is_no_loss(filled, by_process, kept, monkeypatch, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, runpy, sys\n"
+        "reading, writing = os.pipe()\n"
+        "real = os.dup(1)\n"
+        "if not os.fork():\n"
+        "    os.dup2(writing, 1)\n"
+        f"    runpy.run_path({str(column_read._SCRIPT)!r}, run_name='__main__')\n"
+        "    os._exit(0)\n"
+        "os.close(writing)\n"
+        "os.dup2(2, 1)\n"
+        "with open(reading, 'rb') as pipe, open(real, 'wb') as out:\n"
+        f"    out.write(pipe.read()[:{kept}])\n"
+    )
+    monkeypatch.setattr(column_read, "_SCRIPT", script)
     assert len(read_compact(Query(text=False, only=_COLUMNS), filled, pytest.fail)) == 60
     assert by_process == [None]
 

@@ -54,7 +54,7 @@ def filled(path, call):
                     experiment=f"e{n % 2}" if n > 10 else None,
                     warmup=bool(n % 2) if n > 20 else None,
                     params={"stop": ["a"]} if n % 5 == 0 else {"temperature": n % 2},
-                    tags=None if n == 7 else {"arm": "it's", "né": str(n % 3)},
+                    tags=None if n == 7 else {"arm": "it's", "part": str(n % 3)},
                     ttft_s=float(n) if n > 30 else None,
                     n_chunks=n if n > 40 else None,
                     response="é\n" * n if n != 11 else None,
@@ -88,7 +88,7 @@ def test_a_read_is_large_from_exactly_the_least_number_of_rows_on(filled, large,
         {"text": False},
         {"model": ["openai/m1", "openai/m2"], "status": "ok"},
         {"experiment": "e1", "origin": "api"},
-        {"tags": {"arm": "it's", "né": "1"}},
+        {"tags": {"arm": "it's", "part": "1"}},
         {"since": _START + timedelta(seconds=10), "until": _START + timedelta(seconds=40)},
         {"limit": 7},
         {"model": "no? such %s model"},
@@ -103,6 +103,16 @@ def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions,
     assert large == [len(many) > 0, False]
     pd.testing.assert_frame_equal(many, few, check_column_type=True)
     assert type(many) is type(few)
+
+
+@pytest.mark.parametrize("name", ["né", "日本", 'a"b', "a\\b", "a\nb", "a b", "a.b", "$", "'", "[0]", ""])
+def test_a_tag_of_any_name_is_found(path, call, name):
+    with Ledger(path) as ledger:
+        ledger.put(call(call_id="1", tags={name: "x"}))
+        ledger.put(call(call_id="2", tags={name: "y"}))
+        ledger.put(call(call_id="3", tags={"other": "x"}))
+        assert ledger.flush(30)
+        assert usage(None, ledger=ledger, tags={name: "x"})["call_id"].tolist() == ["1"]
 
 
 def test_large_messages_have_memory_of_their_own(filled, large, monkeypatch):

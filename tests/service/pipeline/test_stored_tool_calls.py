@@ -98,3 +98,12 @@ def test_a_damaged_request_is_unknown_and_logged(spoiled, caplog):
     with caplog.at_level(logging.DEBUG):
         assert found(whole([]), whole([]), spoiled) == {"03": None}
     assert "damaged" in caplog.text
+
+
+def test_rows_are_read_in_as_many_queries_as_the_database_needs(monkeypatch):
+    first, second = called("c1", "{}", "3"), called("c2", "{}", "7")
+    requests = whole([QUESTION]), whole([QUESTION, *first]), whole([QUESTION, *first, *second])
+    at_once = found(*requests)
+    monkeypatch.setattr("ipyllm.pipeline.stored_responses._IDS_AT_ONCE", 2)
+    assert found(*requests) == at_once
+    assert [call.output for call in at_once["03"]] == ["3", "7"]
