@@ -14,7 +14,7 @@ const NAME_CHARS = 60;
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
 const NO_ANSWER = "The connection was lost before an answer came.";
 
-/** @typedef {{id: string, text: string, model: string, isBegun: boolean}} Asked */
+/** `isAssumed`: that it gets no answer, after a reload. @typedef {{id: string, text: string, model: string, isBegun: boolean, isAssumed: boolean}} Asked */
 
 /** Ask the server. @param {string} path @param {string} [method] */
 async function request(path, method = "GET") {
@@ -41,7 +41,6 @@ class Page {
     /** @type {Asked | null} */
     this.asked = null;
     this.failure = ""; // why the running answer ends, before it does
-    this.isAssumed = false; // that the last question gets no answer
     this.scrollsWithAnswer = true;
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
     this.side = h("nav", { class: "ipyllm-side", "aria-label": "Conversations", hidden: true });
@@ -147,6 +146,7 @@ class Page {
   leave() {
     this.connection?.close();
     this.connection = this.conversation = this.asked = this.running = null;
+    this.failure = "";
     this.composer.setRunning(false);
     this.showError("");
     this.showSide(false);
@@ -240,8 +240,12 @@ class Page {
       questions = [];
     }
     const isAnswered = textOf(messages.filter(({ role }) => role === "user").at(-1)?.content) === this.asked?.text;
-    this.isAssumed = Boolean(this.isReloaded && this.asked && !isAnswered && !answering);
-    if (this.asked && this.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
+    if (this.asked) {
+      const wasAssumed = this.asked.isAssumed;
+      if (wasAssumed) this.dropUnanswered(this.asked.text, NO_ANSWER);
+      this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !answering;
+      if (this.asked.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
+    }
     for (const { text, error, after } of tabMemory.unanswered(this.conversation).reverse()) {
       const view = new ExchangeView(text);
       view.end({});
@@ -253,6 +257,7 @@ class Page {
       this.asked = null;
       this.showError("The connection was lost before the answer began. Send the question again.");
     }
+    this.keep();
     if (this.isLost) this.composer.setRunning(false);
     const running = this.running?.isRunning && !this.isLost ? [this.running.element] : [];
     if (!running.length) this.running = null;
@@ -268,10 +273,10 @@ class Page {
   onAnswer({ question }) {
     if (this.asked && question === this.asked.id) {
       this.asked.isBegun = true;
-      if (this.isAssumed) { // it was about to begin when the page was loaded
+      if (this.asked.isAssumed) { // it was about to begin when the page was loaded
         this.dropUnanswered(this.asked.text, NO_ANSWER);
         this.log.lastElementChild?.remove();
-        this.isAssumed = false;
+        this.asked.isAssumed = false;
       }
     }
     if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…");
@@ -362,7 +367,7 @@ class Page {
       this.open(this.conversation ?? this.newName(text));
       this.isNew = isNew;
     }
-    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false };
+    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false, isAssumed: false };
     this.showQuestion(text);
     this.composer.setRunning(true);
     this.ask();
