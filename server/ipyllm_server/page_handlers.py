@@ -28,7 +28,15 @@ _POLICY: Final = (
 
 _STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
 _MODULES: Final = ("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js")
-_OWN_MODULES: Final = ("connection.js", "exchange.js", "tab_memory.js", "text_composer.js", "page.js")
+_OWN_MODULES: Final = (
+    "api.js",
+    "connection.js",
+    "conversation_list.js",
+    "exchange.js",
+    "tab_memory.js",
+    "text_composer.js",
+    "page.js",
+)
 _IMPORT: Final = re.compile(r"^import \{[^}]*\} from [^;]*;\n", re.MULTILINE)
 _EXPORT: Final = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 

@@ -298,9 +298,15 @@ def test_a_question_that_fails_while_the_page_is_reloaded_is_shown_without_answe
         fake.wait_for(lambda: any(request.json for request in fake.requests))
         page.evaluate("""() => { const kept = JSON.parse(sessionStorage.getItem("ipyllm-chat"));
             sessionStorage.setItem("ipyllm-chat", JSON.stringify({...kept, session: "gone"})); }""")
-        page.reload()
-        page.wait_for_selector(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+        for _ in range(2):
+            page.reload()
+            page.wait_for_selector(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+            assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never answered"]
+        fake.reply(answer("Now it is."))
+        page.click("text=Try again")
+        wait_for_end(page)
         assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never answered"]
+        assert answers(page) == ["Now it is."]
 
 
 @pytest.mark.thorough

@@ -1,7 +1,9 @@
 // The page of the chat server: conversations, a log, a composer. It shows what comes over the WebSocket.
 
+import { request } from "./api.js";
 import { STILL_STREAMING } from "./composer.js";
 import { ChatConnection } from "./connection.js";
+import { ConversationList } from "./conversation_list.js";
 import { button, h } from "./dom.js";
 import { ExchangeView, textOf } from "./exchange.js";
 import { tabMemory } from "./tab_memory.js";
@@ -10,20 +12,10 @@ import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
 /** How an answer ended, for screen readers. @type {Record<string, string>} */
 const ENDS = { ok: "The answer is complete.", cancelled: "The answer was stopped." };
 const NEAR_END_PX = 60;
-const NAME_CHARS = 60;
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
 const NO_ANSWER = "The connection was lost before an answer came.";
 
-/** @typedef {{id: string, text: string, model: string, isBegun: boolean}} Asked */
-
-/** Ask the server. @param {string} path @param {string} [method] */
-async function request(path, method = "GET") {
-  const xsrf = /(?:^|; )_xsrf=([^;]+)/.exec(document.cookie)?.[1] ?? "";
-  const response = await fetch(path, { method, headers: { "X-XSRFToken": xsrf } });
-  const body = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(body?.error?.message ?? `The server answered with ${response.status}.`);
-  return body;
-}
+/** `isAssumed`: that it gets no answer, after a reload. @typedef {{id: string, text: string, model: string, isBegun: boolean, isAssumed: boolean}} Asked */
 
 class Page {
   constructor() {
@@ -31,8 +23,12 @@ class Page {
     this.connection = null;
     /** @type {string | null} */
     this.conversation = null;
-    /** @type {{name: string}[]} */
-    this.conversations = [];
+    this.conversations = new ConversationList({
+      current: () => this.conversation,
+      open: (name) => this.choose(name),
+      deleted: (name) => this.forget(name),
+      showError: (message) => this.showError(message),
+    });
     this.listed = Promise.resolve();
     /** @type {ExchangeView | null} */
     this.running = null;
@@ -41,14 +37,8 @@ class Page {
     /** @type {Asked | null} */
     this.asked = null;
     this.failure = ""; // why the running answer ends, before it does
-    this.isAssumed = false; // that the last question gets no answer
     this.scrollsWithAnswer = true;
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
-    this.side = h("nav", { class: "ipyllm-side", "aria-label": "Conversations", hidden: true });
-    this.list = h("ul", { class: "ipyllm-list" });
-    this.found = h("div", { class: "ipyllm-footer" });
-    this.side.append(h("h2", {}, "Conversations"), this.list, this.found);
-    this.fold = h("button", { type: "button", class: "ipyllm-button ipyllm-fold", "aria-expanded": "false", click: () => this.showSide(this.side.hidden) }, "Conversations");
     this.log = h("div", { class: "ipyllm-log", role: "log", "aria-label": "Chat", tabindex: 0, scroll: () => {
       this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
       this.newest.hidden = this.scrollsWithAnswer;
@@ -71,9 +61,9 @@ class Page {
     window.addEventListener("pagehide", () => this.composer.close());
     this.composer.input.setAttribute("aria-label", "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer.");
     document.body.append(h("div", { class: "ipyllm-widget ipyllm-chat ipyllm-site" },
-      h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.fold,
+      h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.conversations.fold,
         h("button", { type: "button", class: "ipyllm-button", click: () => this.begin() }, "New chat"), this.model),
-      h("div", { class: "ipyllm-body" }, this.side,
+      h("div", { class: "ipyllm-body" }, this.conversations.element,
         h("main", { class: "ipyllm-main" }, h("div", { class: "ipyllm-middle" }, this.log, this.newest), this.hint, this.notice, this.status, this.composer.element))));
     this.composer.takeDrops(document.body);
     setInterval(() => this.running?.tick(), 1000);
@@ -93,7 +83,7 @@ class Page {
       this.asked = kept.asked;
       this.open(kept.conversation, kept.session);
     }
-    this.listed = this.loadConversations();
+    this.listed = this.conversations.load();
     await Promise.all([this.loadModels(), this.listed]);
   }
 
@@ -108,27 +98,6 @@ class Page {
     }
   }
 
-  async loadConversations() {
-    try {
-      this.conversations = (await request("api/conversations")).conversations;
-    } catch (error) {
-      this.showError(`The conversations cannot be listed: ${/** @type {Error} */ (error).message}`);
-      return;
-    }
-    this.list.replaceChildren(...this.conversations.map(({ name }) => {
-      const open = h("button", { type: "button", class: "ipyllm-conversation", dir: "auto", click: () => this.choose(name) }, name);
-      if (name === this.conversation) open.setAttribute("aria-current", "true");
-      return h("li", {}, open, button("delete", `Delete “${name}”`, () => this.remove(name)));
-    }));
-    this.found.textContent = this.conversations.length ? "" : "None yet.";
-  }
-
-  /** @param {boolean} shown on a narrow page; a wide one always shows it */
-  showSide(shown) {
-    this.side.hidden = !shown;
-    this.fold.setAttribute("aria-expanded", String(shown));
-  }
-
   /** Remember what this tab shows, so that a reload shows it again. */
   keep() {
     const { conversation, asked } = this;
@@ -140,16 +109,17 @@ class Page {
     this.leave();
     tabMemory.chat = null;
     this.clear();
-    this.loadConversations();
+    this.conversations.load();
     this.composer.input.focus();
   }
 
   leave() {
     this.connection?.close();
     this.connection = this.conversation = this.asked = this.running = null;
+    this.failure = "";
     this.composer.setRunning(false);
     this.showError("");
-    this.showSide(false);
+    this.conversations.show(false);
   }
 
   clear() {
@@ -160,22 +130,15 @@ class Page {
   choose(name) {
     this.leave();
     this.open(name);
-    this.loadConversations();
+    this.conversations.load();
     this.composer.input.focus();
   }
 
-  /** @param {string} name */
-  async remove(name) {
-    if (!confirm(`Delete the conversation “${name}”?`)) return;
-    try {
-      await request(`api/conversations/${encodeURIComponent(name)}`, "DELETE");
-    } catch (error) {
-      this.showError(/** @type {Error} */ (error).message);
-      return;
-    }
+  /** A conversation was deleted. @param {string} name */
+  forget(name) {
     tabMemory.setUnanswered(name, []);
     if (name === this.conversation) this.begin();
-    else this.loadConversations();
+    else this.conversations.load();
   }
 
   /** @param {string} conversation @param {string} [session] @param {number} [answer] */
@@ -240,8 +203,12 @@ class Page {
       questions = [];
     }
     const isAnswered = textOf(messages.filter(({ role }) => role === "user").at(-1)?.content) === this.asked?.text;
-    this.isAssumed = Boolean(this.isReloaded && this.asked && !isAnswered && !answering);
-    if (this.asked && this.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
+    if (this.asked) {
+      const wasAssumed = this.asked.isAssumed;
+      if (wasAssumed) this.dropUnanswered(this.asked.text, NO_ANSWER);
+      this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !answering;
+      if (this.asked.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
+    }
     for (const { text, error, after } of tabMemory.unanswered(this.conversation).reverse()) {
       const view = new ExchangeView(text);
       view.end({});
@@ -253,6 +220,7 @@ class Page {
       this.asked = null;
       this.showError("The connection was lost before the answer began. Send the question again.");
     }
+    this.keep();
     if (this.isLost) this.composer.setRunning(false);
     const running = this.running?.isRunning && !this.isLost ? [this.running.element] : [];
     if (!running.length) this.running = null;
@@ -268,10 +236,10 @@ class Page {
   onAnswer({ question }) {
     if (this.asked && question === this.asked.id) {
       this.asked.isBegun = true;
-      if (this.isAssumed) { // it was about to begin when the page was loaded
+      if (this.asked.isAssumed) { // it was about to begin when the page was loaded
         this.dropUnanswered(this.asked.text, NO_ANSWER);
         this.log.lastElementChild?.remove();
-        this.isAssumed = false;
+        this.asked.isAssumed = false;
       }
     }
     if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…");
@@ -310,7 +278,7 @@ class Page {
     this.asked = null; // it is in the history, or among those without an answer
     this.keep();
     this.announce(ENDS[message.status] ?? "The answer failed.");
-    if (!this.conversations.some(({ name }) => name === this.conversation)) this.loadConversations();
+    if (!this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
   }
 
   /** @param {ExchangeView} view @param {string} text the question @param {string} error */
@@ -359,10 +327,10 @@ class Page {
     await this.listed; // a new chat has a name of its own
     if (!this.connection) {
       const isNew = this.conversation === null;
-      this.open(this.conversation ?? this.newName(text));
+      this.open(this.conversation ?? this.conversations.newName(text));
       this.isNew = isNew;
     }
-    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false };
+    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false, isAssumed: false };
     this.showQuestion(text);
     this.composer.setRunning(true);
     this.ask();
@@ -381,16 +349,6 @@ class Page {
     this.log.querySelector(".ipyllm-nothing")?.remove();
     this.running = new ExchangeView(text);
     this.log.append(this.running.element);
-  }
-
-  /** Return a name that no conversation has. @param {string} question its first */
-  newName(question) {
-    const words = [...question.replace(/\s+/g, " ").trim()];
-    const name = words.length > NAME_CHARS ? `${words.slice(0, NAME_CHARS).join("")} …` : words.join("");
-    const taken = new Set(this.conversations.map((each) => each.name));
-    let at = 1;
-    while (taken.has(at > 1 ? `${name} (${at})` : name)) at += 1;
-    return at > 1 ? `${name} (${at})` : name;
   }
 
   scrollToEnd() {
