@@ -107,10 +107,8 @@ class ChatCalls(Controller):
             ]
         if not turns:
             return
-        found, tool_calls = (
-            stored_responses(turns),
-            stored_tool_calls(turns),
-        )  # without the lock: they read the database
+        # Without the lock: they read the database.
+        found, tool_calls = stored_responses(turns), stored_tool_calls(turns)
         with self._channel.lock:
             if branches is self._branches:  # otherwise another conversation is shown since
                 branches.stored_tool_calls |= tool_calls
