@@ -7,9 +7,8 @@ from typing import Final, Literal, NamedTuple
 
 __all__ = ["Delta", "GrowingText"]
 
-_PIECE_CHARS: Final = (
-    400  # with what a string needs besides, less than 512 bytes: Python then keeps no holes between them
-)
+# With what a string needs besides, less than 512 bytes: Python then keeps no holes between them.
+_PIECE_CHARS: Final = 400
 
 
 class Delta(NamedTuple):

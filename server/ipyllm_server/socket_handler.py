@@ -157,13 +157,13 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
                 summaries = await session.conversation.summaries()
                 # Together: with the history, a page that was reloaded asks for the running answer over another socket.
                 self._send(
-                    {"type": "history", "messages": messages, "answering": unfinished},
+                    {"type": "history", "messages": messages, "unfinished": unfinished},
                     {"type": "summaries", "summaries": summaries},
                 )
             case "clear":
                 with session.conversation:
                     session.conversation.history.clear()
-                self._send({"type": "history", "messages": [], "answering": 0})
+                self._send({"type": "history", "messages": [], "unfinished": 0})
             case "ping":
                 self._send({"type": "pong"})
             case _:

@@ -302,11 +302,21 @@ def test_a_question_that_fails_while_the_page_is_reloaded_is_shown_without_answe
             page.reload()
             page.wait_for_selector(".ipyllm-error:has-text('before an answer came') >> text=Try again")
             assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never answered"]
-        fake.reply(answer("Now it is."))
-        page.click("text=Try again")
+
+
+@pytest.mark.thorough
+def test_a_question_that_was_lost_can_be_asked_again_after_a_reload(servers, fake):
+    with opened(servers) as page:
+        page.evaluate("""() => { const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (text) { if (!text.includes('"ask"')) send.call(this, text); }; }""")
+        ask(page, "Never sent")
+        page.wait_for_function("() => JSON.parse(sessionStorage.getItem('ipyllm-chat'))?.session")
+        page.reload()
+        page.click(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+        page.wait_for_selector(".ipyllm-text:has-text('Hello from the fake.')")
         wait_for_end(page)
-        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never answered"]
-        assert answers(page) == ["Now it is."]
+        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never sent"]
+        assert page.locator(".ipyllm-error:visible").count() == 0
 
 
 @pytest.mark.thorough

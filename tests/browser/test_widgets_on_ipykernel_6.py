@@ -9,6 +9,7 @@ import pytest
 
 from tests.browser import chat, test_chat_bad_input, test_chat_views, test_compare_bad_input, test_dashboard_bad_input
 from tests.browser import test_chat_and_kernel as chats_and_kernels
+from tests.browser import test_chat_settings as settings
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
@@ -29,7 +30,7 @@ THE_SAME = [
     *(
         pytest.param(steps, marks=pytest.mark.thorough)
         for steps in [
-            chats.test_settings_reach_the_server_and_mistakes_are_said,
+            settings.test_settings_reach_the_server_and_mistakes_are_said,
             chats.test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence,
             chats.test_exports_are_downloaded,
             comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,

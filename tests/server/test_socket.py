@@ -150,17 +150,17 @@ def test_who_comes_back_gets_the_rest_and_nothing_twice(client, model, n_drops):
 
 def test_the_history_names_the_answer_that_it_does_not_have_yet(client, model):
     client.send("history")
-    assert client.until("history")["answering"] == 0
+    assert client.until("history")["unfinished"] == 0
     model.reply(answer("one two", gap=100))
     client.send("ask", message="Count")
     client.until("text")
     client.send("history")
-    assert client.until("history") == {"type": "history", "messages": [], "answering": 1}
+    assert client.until("history") == {"type": "history", "messages": [], "unfinished": 1}
     client.send("stop")
     client.until("done")
     client.send("history")
     history = client.until("history")
-    assert (len(history["messages"]), history["answering"]) == (2, 0)
+    assert (len(history["messages"]), history["unfinished"]) == (2, 0)
 
 
 def test_another_user_cannot_resume_a_session(server, client, model):

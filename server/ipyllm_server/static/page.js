@@ -186,8 +186,8 @@ class Page {
     if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** @param {{messages: any[], answering: number}} history with the number of the answer that is not among the messages yet, or 0 */
-  showHistory({ messages, answering }) {
+  /** @param {{messages: any[], unfinished: number}} history with the number of the answer that is not among the messages yet, or 0 */
+  showHistory({ messages, unfinished }) {
     this.shown.clear();
     const views = [];
     /** @type {string[]} */
@@ -206,7 +206,7 @@ class Page {
     if (this.asked) {
       const wasAssumed = this.asked.isAssumed;
       if (wasAssumed) this.dropUnanswered(this.asked.text, NO_ANSWER);
-      this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !answering;
+      this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !unfinished;
       if (this.asked.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
     }
     for (const { text, error, after } of tabMemory.unanswered(this.conversation).reverse()) {
@@ -227,7 +227,7 @@ class Page {
     this.isLost = false;
     if (views.length || running.length) this.log.replaceChildren(...views, ...running);
     else this.clear();
-    if (this.isResumed && answering) this.connection?.again(answering);
+    if (this.isResumed && unfinished) this.connection?.again(unfinished);
     this.isReloaded = this.isResumed = false;
     this.scrollToEnd();
   }

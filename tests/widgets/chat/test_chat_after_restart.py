@@ -218,7 +218,16 @@ def test_the_transcript_of_the_chat_says_it_too(begin, models):
     assert text.startswith("You: Count to four.\n\nModel (stopped at max_tokens · openai/fake-model · ")
 
 
-REFUSED = fakes.status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+REFUSED = fakes.unauthorized()
+
+
+def begin_with_one_answered_and_one_failed(begin, models):
+    widget = begin()
+    models.default = answer("Paris.")
+    ask(widget, "Capital of France?")
+    models.default = REFUSED
+    ask(widget, "Failed")
+    return widget
 
 
 def test_a_question_that_failed_or_was_stopped_is_still_there_and_can_be_tried_again(begin, models):
@@ -287,11 +296,7 @@ def test_what_was_deleted_or_cleared_stays_so(begin, models):
 
 
 def test_a_conversation_that_is_renamed_deleted_or_replaced_keeps_loses_or_ignores_them(begin, models):
-    widget = begin()
-    models.default = answer("Paris.")
-    ask(widget, "Capital of France?")
-    models.default = REFUSED
-    ask(widget, "Failed")
+    widget = begin_with_one_answered_and_one_failed(begin, models)
     assert widget.comm.click("rename", conversation="default", to="trip")["error"] is None
     again = begin()
     assert [turn["text"] for turn in shown(again)] == ["Capital of France?", "Failed"]
@@ -310,11 +315,7 @@ def test_a_conversation_that_is_renamed_deleted_or_replaced_keeps_loses_or_ignor
 
 
 def test_branches_of_another_conversation_of_the_name_are_not_added(begin, models):
-    widget = begin()
-    models.default = answer("Paris.")
-    ask(widget, "Capital of France?")
-    models.default = REFUSED
-    ask(widget, "Failed")
+    widget = begin_with_one_answered_and_one_failed(begin, models)
     found = wait_for_branches("default")
     for turns, n_added in (widget.conversation.turns, 1), ([Turn([{"role": "user", "content": "Another"}], "b#1")], 0):
         tree = TurnTree()
@@ -329,11 +330,7 @@ def test_branches_of_another_conversation_of_the_name_are_not_added(begin, model
      lambda found: found.update(nodes=7)],
 )  # fmt: skip
 def test_damaged_branches_are_left_out(begin, models, spoil):
-    widget = begin()
-    models.default = answer("Paris.")
-    ask(widget, "Capital of France?")
-    models.default = REFUSED
-    ask(widget, "Failed")
+    widget = begin_with_one_answered_and_one_failed(begin, models)
     widget.comm.wait_until_idle()
     found = wait_for_branches("default")
     spoil(found)

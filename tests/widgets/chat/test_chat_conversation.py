@@ -9,7 +9,7 @@ import pytest
 from ipyllm.conversations.history import ConversationHistory, Turn, conversation
 from ipyllm.errors import LLMError
 from tests import fakes
-from tests.fakes import answer, status
+from tests.fakes import answer, unauthorized
 from tests.widgets.page import begin_answer, texts
 
 
@@ -17,12 +17,18 @@ def turn_of(question, text):
     return Turn([{"role": "user", "content": question}, {"role": "assistant", "content": text}], f"cell#{question}")
 
 
-def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
-    widget = chat()
-    for text in ("one", "two"):
+def ask(widget, models, *questions):
+    """Ask questions whose answers are the same in capitals; return what is shown then."""
+    for text in questions:
         models.default = answer(text.upper())
         widget.send(text).wait()
         shown = widget.comm.wait_until_idle()
+    return shown
+
+
+def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
+    widget = chat()
+    shown = ask(widget, models, "one", "two")
     first, second = shown.order
     models.default = answer("DUE")
     widget.comm.click("regenerate", turn=second)
@@ -43,7 +49,7 @@ def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversatio
     widget = chat()
     widget.send("Hello").wait()
     (name,) = widget.comm.wait_until_idle().order
-    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    models.default = unauthorized()
     widget.comm.click("regenerate", turn=name)
     failed = widget.comm.wait_until_idle().order[0]
     widget.comm.click("select", turn=failed, branch=1)
@@ -57,7 +63,7 @@ def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversatio
 
 def test_failed_questions_stay_where_they_were_asked_until_they_are_deleted(chat, models):
     widget = chat()
-    refused = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    refused = unauthorized()
     for text, reply in [("one", answer("ONE")), ("bad", refused), ("worse", refused), ("two", answer("TWO"))]:
         models.default = reply
         widget.comm.click("send", text=text)
@@ -67,7 +73,7 @@ def test_failed_questions_stay_where_they_were_asked_until_they_are_deleted(chat
     assert [turn["status"] for turn in shown.turns] == ["ok", "error", "error", "ok"]
     assert [turn["branch"] for turn in shown.turns] == [[1, 1]] * 4
     assert texts(models.requests[-1].json["messages"]) == ["one", "ONE", "two"], "what failed is not sent again"
-    saved = [text for text in texts(widget._controller.messages_so_far()) if "bad key" not in text]
+    saved = [text for text in texts(widget._controller.messages_so_far()) if "API key" not in text]
     assert saved == ["one", "ONE", "bad", "worse", "two", "TWO"]
     widget.conversation.put_turn(turn_of("magic", "MAGIC"))
     assert [turn["text"] for turn in widget.comm.wait_for(lambda shown: len(shown.order) == 5).turns][-1] == "magic"
@@ -81,7 +87,7 @@ def test_failed_questions_stay_where_they_were_asked_until_they_are_deleted(chat
 
 def test_a_failed_question_stays_below_what_a_cell_asks_meanwhile(chat, models):
     widget = chat()
-    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    models.default = unauthorized()
     widget.comm.click("send", text="bad")
     widget.comm.wait_until_idle()
     widget.conversation.put_turn(turn_of("magic", "MAGIC"))
@@ -96,10 +102,7 @@ def test_a_failed_question_stays_below_what_a_cell_asks_meanwhile(chat, models):
 
 def test_deleting_can_be_undone_whatever_was_asked_since(chat, models):
     widget = chat()
-    for text in ("one", "two", "three"):
-        models.default = answer(text.upper())
-        widget.send(text).wait()
-        shown = widget.comm.wait_until_idle()
+    shown = ask(widget, models, "one", "two", "three")
     one, two, three = shown.order
     widget.comm.click("delete", turn=two)
     assert texts(widget.messages) == ["one", "ONE", "three", "THREE"]
@@ -118,10 +121,7 @@ def test_deleting_can_be_undone_whatever_was_asked_since(chat, models):
 
 def test_clearing_can_be_undone_until_something_else_was_asked(chat, models):
     widget = chat()
-    for text in ("one", "two"):
-        models.default = answer(text.upper())
-        widget.send(text).wait()
-        shown = widget.comm.wait_until_idle()
+    shown = ask(widget, models, "one", "two")
     widget.comm.click("regenerate", turn=shown.order[1])
     shown = widget.comm.wait_until_idle()
     for _ in range(2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests import fakes
-from tests.fakes import answer, status
+from tests.fakes import answer, unauthorized
 from tests.widgets.page import PNG, begin_answer, texts
 
 
@@ -54,7 +54,7 @@ def test_after_a_stop_they_wait_for_the_user(chat, models):
 def test_one_that_fails_holds_the_others(chat, models):
     widget = chat()
     begin_answer(widget, models)
-    models.reply(status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}}))
+    models.reply(unauthorized())
     for text in ("two", "three"):
         widget.comm.click("send", text=text)
     models.skip_pauses()
@@ -109,13 +109,18 @@ def cut_off(models, text="One, two, th", **options):
     models.reply(answer(text, finish_reason="length", **options))
 
 
+def ask_for_one_cut_off(widget, models):
+    """Ask a question whose answer is cut off; return what is shown then."""
+    cut_off(models)
+    widget.comm.click("send", text="Count")
+    return widget.comm.wait_until_idle()
+
+
 def test_an_answer_that_was_cut_off_goes_on_as_one_answer(chat, models):
     widget = chat()
     models.default = answer("Before.")
     widget.send("Zero").wait()
-    cut_off(models)
-    widget.comm.click("send", text="Count")
-    shown = widget.comm.wait_until_idle()
+    shown = ask_for_one_cut_off(widget, models)
     assert (shown.turns[-1]["status"], shown.turns[-1]["resumable"]) == ("ok", True)
     models.default = answer("ree, **four**.")
     assert widget.comm.click("resume", turn=shown.order[-1])["error"] is None
@@ -148,10 +153,8 @@ def test_a_stopped_one_goes_on_again_and_again(chat, models):
 
 def test_a_continuation_that_fails_keeps_what_there_was(chat, models):
     widget = chat()
-    cut_off(models)
-    widget.comm.click("send", text="Count")
-    shown = widget.comm.wait_until_idle()
-    models.reply(status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}}))
+    shown = ask_for_one_cut_off(widget, models)
+    models.reply(unauthorized())
     widget.comm.click("resume", turn=shown.order[-1])
     shown = widget.comm.wait_until_idle()
     assert "One, two, th" in shown.html()
@@ -166,9 +169,7 @@ def test_a_continuation_that_fails_keeps_what_there_was(chat, models):
 
 def test_a_complete_an_empty_and_an_earlier_answer_do_not_go_on(chat, models):
     widget = chat()
-    cut_off(models)
-    widget.comm.click("send", text="Count")
-    first = widget.comm.wait_until_idle().order[0]
+    first = ask_for_one_cut_off(widget, models).order[0]
     models.default = answer("Done.")
     widget.comm.click("send", text="More")
     shown = widget.comm.wait_until_idle()
@@ -181,10 +182,8 @@ def test_one_goes_on_although_questions_that_failed_follow_it(chat, models):
     widget = chat()
     models.default = answer("Before.")
     widget.send("Zero").wait()
-    cut_off(models)
-    widget.comm.click("send", text="Count")
-    widget.comm.wait_until_idle()
-    models.reply(*[status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})] * 2)
+    ask_for_one_cut_off(widget, models)
+    models.reply(*[unauthorized()] * 2)
     for text in ("Failed", "Failed too"):
         widget.comm.click("send", text=text)
         shown = widget.comm.wait_until_idle()

@@ -146,19 +146,14 @@ class ChatView extends LiveView {
     const plain = (/** @type {string | null} */ text) => (text ?? "").split(/\s+/).join(" ").trim().toLowerCase();
     const wanted = plain(query);
     if (!wanted) return;
-    if (this.frame) cancelAnimationFrame(this.frame);
-    this.draw();
-    const found = [...this.views.values()].map((view) => view.element).filter((element) => plain(element.textContent).includes(wanted));
-    const first = found.sort((one, other) => one.getBoundingClientRect().top - other.getBoundingClientRect().top)[0];
+    this.drawNow();
+    const turns = this.state.order.map((/** @type {string} */ id) => this.views.get(id)?.element);
+    const first = turns.find((/** @type {HTMLElement} */ element) => plain(element.textContent).includes(wanted));
     if (!first) return;
     this.scrollsWithAnswer = false;
     first.classList.add("ipyllm-found");
     setTimeout(() => first.classList.remove("ipyllm-found"), 4000);
-    // Again once what stands above has its sizes.
-    for (let frame = 0; frame < 3; frame += 1) {
-      this.log.scrollTop += first.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
-      await new Promise(requestAnimationFrame);
-    }
+    await this.scrollTo(() => first, 0);
   }
 
   /** Show the draft of the conversation that is shown now. */
@@ -189,16 +184,33 @@ class ChatView extends LiveView {
   /** Show another version of a question where this one stands. @param {string} id @param {number} branch */
   async select(id, branch) {
     const at = this.state.order.indexOf(id), isLater = branch > (this.state.turns.get(id)?.branch[0] ?? 0);
-    const offset = () => this.views.get(this.state.order[at])?.element.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
-    const before = offset();
+    const turn = () => this.views.get(this.state.order[at])?.element;
+    const before = this.topOf(turn());
     this.scrollsWithAnswer = false;
     if (await this.ask("select", { turn: id, branch })) return;
-    if (this.frame) cancelAnimationFrame(this.frame);
-    this.draw();
+    this.drawNow();
     this.views.get(this.state.order[at])?.focusVersions(isLater);
-    // Again once its answers have their sizes.
+    await this.scrollTo(turn, before);
+  }
+
+  /** Draw what has come, without a wait for the next frame. */
+  drawNow() {
+    cancelAnimationFrame(this.frame);
+    this.draw();
+  }
+
+  /** @param {HTMLElement} element @returns {number} pixels between the top of the log and its own */
+  topOf(element) {
+    return element.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
+  }
+
+  /**
+   * Scroll the log until a turn stands there, again in the next frames: turns get their sizes when they are in sight.
+   * @param {() => any} turn @param {number} top of it, in pixels from that of the log
+   */
+  async scrollTo(turn, top) {
     for (let frame = 0; frame < 3; frame += 1) {
-      this.log.scrollTop += offset() - before;
+      this.log.scrollTop += this.topOf(turn()) - top;
       await new Promise(requestAnimationFrame);
     }
   }

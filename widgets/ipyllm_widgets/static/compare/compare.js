@@ -4,7 +4,7 @@ import { h, setHtml } from "../dom.js";
 import { menuButton } from "../menu.js";
 import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
-import { Composer, readFiles, STILL_STREAMING, UNREADABLE_FILE } from "../composer.js";
+import { Composer, readFiles, UNREADABLE_FILE } from "../composer.js";
 import { ModelList } from "./model_list.js";
 import { RoundView } from "./round.js";
 import { SettingsPanel } from "../settings.js";
@@ -132,7 +132,6 @@ class CompareView extends LiveView {
     this.multiTurn.checked = settings.multiTurn === true;
     this.clear.hidden = this.exportMenu.hidden = !questions.length;
     this.composer.setRunning(running !== null);
-    if (running === null && this.notice.firstChild?.textContent === STILL_STREAMING) this.showError("");
     this.drawRanking();
     const last = this.lastRound(), columns = [...(last?.views.values() ?? [])];
     const begun = columns.filter((view) => view.hasBegun).length;
