@@ -84,9 +84,7 @@ def _tiles(tiles: Iterable[Tile]) -> str:
 
 def _models(figures: Figures) -> str:
     if not figures.n:
-        return (
-            '<p class="nothing">No call meets these filters. Ask a model, or choose a longer time or all kernels.</p>'
-        )
+        return '<p class="nothing">No call meets these filters. Choose others, or ask a model.</p>'
     rows = []
     for row in figures.models:
         note = f' <small title="{row.note}">−{row.left_out}</small>' if row.note else ""

@@ -11,6 +11,6 @@ export function cellInserter(model, element) {
   if (typeof notebook?.insertCell !== "function") return null;
   return (code) => {
     const above = Number(/** @type {HTMLElement | null} */ (element.closest(".jp-Cell"))?.dataset.windowedListIndex ?? NaN);
-    notebook.insertCell(Number.isInteger(above) ? above + 1 : notebook.cells.length, { cell_type: "code", source: code, metadata: { trusted: false } });
+    notebook.insertCell(Number.isInteger(above) ? above + 1 : notebook.cells.length, { cell_type: "code", source: code.replace(/\n$/, ""), metadata: { trusted: false } });
   };
 }

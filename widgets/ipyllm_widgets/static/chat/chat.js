@@ -95,7 +95,7 @@ class ChatView extends LiveView {
     this.messageKeys = new MessageKeys(this.log);
     this.log.addEventListener("scroll", () => {
       this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
-      this.newestButton.hidden = this.scrollsWithAnswer || !this.state.order.length;
+      this.offerNewest();
     });
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
@@ -279,7 +279,7 @@ class ChatView extends LiveView {
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
     this.messageKeys?.refresh();
     this.keepAtEnd();
-    this.newestButton.hidden = this.scrollsWithAnswer || !order.length;
+    this.offerNewest();
   }
 
   /** @param {string} message */
@@ -290,6 +290,12 @@ class ChatView extends LiveView {
   /** Keep the end visible, unless the reader has scrolled away. */
   keepAtEnd() {
     if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  /** Offer to scroll to the end, if it is not in sight. */
+  offerNewest() {
+    const isAway = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight >= NEAR_END_PX;
+    this.newestButton.hidden = this.scrollsWithAnswer || !isAway || !this.state.order.length;
   }
 
   scrollToEnd() {
