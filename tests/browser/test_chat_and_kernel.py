@@ -33,6 +33,14 @@ def what_a_magic_says_appears(lab, fake):
     return notebook, chat
 
 
+def opened_with_an_answer_that_streams(lab, fake):
+    notebook, chat = opened(lab, anew=True)
+    fake.default = fakes.drip("word ", every=0.02)
+    chat.type("Hello")
+    chat.log.get_by_text("word word").wait_for()
+    return notebook, chat
+
+
 def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, fake):
     notebook, chat = what_a_magic_says_appears(lab, fake)
     notebook.start(3)
@@ -149,10 +157,7 @@ def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):
 
 
 def test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone(lab, fake):
-    notebook, chat = opened(lab, anew=True)
-    fake.default = fakes.drip("word ", every=0.02)
-    chat.type("Hello")
-    chat.log.get_by_text("word word").wait_for()
+    notebook, chat = opened_with_an_answer_that_streams(lab, fake)
     lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
     notebook.wait_idle()
     assert "word word" in chat.text()
@@ -199,10 +204,7 @@ def test_a_draft_and_the_conversation_survive_a_reload_and_a_restart(lab, fake):
 
 
 def test_what_is_typed_while_an_answer_streams_survives_a_reload(lab, fake):
-    notebook, chat = opened(lab, anew=True)
-    fake.default = fakes.drip("word ", every=0.02)
-    chat.type("Long")
-    chat.log.get_by_text("word word").wait_for()
+    notebook, chat = opened_with_an_answer_that_streams(lab, fake)
     chat.box.fill("the next ques")
     lab.page.wait_for_timeout(1000)
     lab.save()

@@ -37,7 +37,8 @@ def test_earlier_rounds_stay_above_with_their_votes(two, widget):
     html, text, markdown = pair._controller.static_content()
     for kept in (html, text, markdown):
         assert kept.index("First?") < kept.index("Second?")
-    pair.clear()
+    for _ in range(2):  # a click in a view that does not show it yet
+        pair.clear()
     assert pair._controller.snapshot()["turns"] == []
     assert len(votes()) == 1
     assert click(pair, "undo_clear") is None
