@@ -36,6 +36,7 @@ __all__ = [
     "save_document",
     "save_draft",
     "saved_conversations",
+    "saved_documents",
     "saved_names",
     "tell",
 ]
@@ -95,6 +96,20 @@ def saved_conversations(limit: int) -> list[SavedConversation]:
     return [SavedConversation(row[name], row[saved_at], contents) for row, contents in read if contents is not None]
 
 
+def saved_documents(kind: str, limit: int) -> list[tuple[str, datetime, Any]]:
+    """Return name, time and document of this notebook's rows of another kind, the one that changed last first."""
+    notebook = _notebook()
+    if notebook is None:
+        return []
+    from ipyllm.ledger.query import ConversationQuery
+
+    query = ConversationQuery(places=(_place(notebook, kind),), limit=limit)
+    name, saved_at = (query.columns.index(column) for column in ("name", "saved_at"))
+    rows = current_ledger().read(query)
+    read = ((row, _undamaged(partial(read_document, _id(notebook, row[name], kind)))) for row in reversed(rows))
+    return [(row[name], row[saved_at], document) for row, document in read if document is not None]
+
+
 def _undamaged(read: Callable[[], _T | None]) -> _T | None:
     try:
         return read()
@@ -131,8 +146,7 @@ def _put(name: str, column: str, value: Any, kind: str = "") -> None:
         notebook = _notebook()
         if notebook is None:
             return
-        place = f"{kind} of {notebook.name}" if kind else notebook.name
-        row = saved_row(_id(notebook, name, kind), place, name, **{column: value})
+        row = saved_row(_id(notebook, name, kind), _place(notebook, kind), name, **{column: value})
         current_ledger(reload_settings=False).put(row, CONVERSATIONS)
     except SettingsError as exc:  # which the next call will raise
         log_failure(_logger, "a conversation was not saved", exc)
@@ -160,6 +174,10 @@ def tell(name: str, contents: Transcript) -> None:
     question = shorten(strip_control_sequences(last), _QUESTION_CHARS)
     what = f"{count(len(turns), 'turn')}, the last {question!r}" if turns else "its system message"
     notebook.tell(f"The conversation {name!r} goes on where this notebook left it: {what}. Begin anew with --new.")
+
+
+def _place(notebook: Notebook, kind: str) -> str:
+    return f"{kind} of {notebook.name}" if kind else notebook.name
 
 
 def _id(notebook: Notebook, name: str, kind: str) -> str:

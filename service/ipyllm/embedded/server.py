@@ -82,7 +82,8 @@ class EmbeddedServer:
         self.load_s = load_s
         self.n_ctx = n_ctx
         self.context_window = context_window
-        weakref.finalize(self, _kill, process, self._owner)
+        # Not at exit, when finalizers come before the handlers that cancel calls: the server ends with this process.
+        weakref.finalize(self, _kill, process, self._owner).atexit = False
 
     def __repr__(self) -> str:
         state = "" if self.alive else ", stopped"

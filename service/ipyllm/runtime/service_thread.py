@@ -24,8 +24,9 @@ from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-# Importing this registers the exit handler of ledgers. `atexit` runs handlers in reverse order, so calls that are
-# cancelled at exit still write their rows.
+# Importing these registers the exit handlers of embedded models and ledgers. `atexit` runs handlers in reverse order:
+# calls are cancelled before their models end, which would look like a lost connection, and still write their rows.
+import ipyllm.embedded.server  # noqa: F401
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.runtime.liveness import Liveness
 from ipyllm.runtime.loop_lag import LagMonitor

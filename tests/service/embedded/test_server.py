@@ -6,9 +6,11 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
+from contextlib import closing
 
 import psutil
 import pytest
@@ -219,6 +221,25 @@ def test_a_server_ends_with_its_owner_even_a_killed_one(gguf):
             _, errors = owner.communicate(timeout=20)
         assert errors == ""
         eventually(lambda pid=pid: not psutil.pid_exists(pid), seconds=5)
+
+
+def test_a_call_that_runs_at_the_exit_is_cancelled_and_its_connection_not_lost(gguf, tmp_path):
+    script = """
+        import sys, threading
+        from ipyllm import create_llm_service
+        has_begun = threading.Event()
+        def read():
+            for _ in create_llm_service("local/smollm2-135m").stream("A long story, please.", max_tokens=4000):
+                has_begun.set()
+        threading.Thread(target=read, daemon=True).start()
+        assert has_begun.wait(60)
+    """
+    path = tmp_path / "ledger.sqlite"
+    with python(script, env=os.environ | {"IPYLLM_LEDGER": str(path)}) as process:
+        _, errors = process.communicate(timeout=90)
+    assert errors == ""
+    with closing(sqlite3.connect(path)) as ledger:
+        assert ledger.execute("SELECT status, error_category FROM calls").fetchall() == [("cancelled", "cancelled")]
 
 
 @pytest.mark.thorough

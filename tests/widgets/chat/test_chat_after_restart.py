@@ -14,6 +14,7 @@ from ipyllm.conversations.transcript import Turn
 from ipyllm.runtime import process_exit
 from ipyllm.runtime.service_thread import stop_service_thread
 from ipyllm_widgets import ChatWidget
+from ipyllm_widgets.chat.chat_conversations import ChatConversations
 from ipyllm_widgets.chat.saved_branches import add_branches, look_up_branches, save_branches
 from ipyllm_widgets.chat.turn_tree import TurnTree
 from tests import fakes
@@ -312,6 +313,29 @@ def test_a_conversation_that_is_renamed_deleted_or_replaced_keeps_loses_or_ignor
     conversation("trip").replace_turns([Turn([{"role": "user", "content": "Another"}], "b#1")])
     begin_again = begin(conversation="trip")
     assert "Another" in [turn["text"] for turn in shown(begin_again)]
+
+
+def test_a_new_conversation_without_an_answer_is_the_last_one_is_listed_and_keeps_its_name(begin, models):
+    widget = begin()
+    models.reply(answer("Paris."), REFUSED, answer("Lima."))
+    ask(widget, "Capital of France?")
+    widget.comm.click("switch")
+    name = widget.comm.view_state().settings["conversation"]
+    ask(widget, "Capital of Peru?")
+    again = begin()
+    assert again.comm.view_state().settings["conversation"] == name
+    assert [turn["text"] for turn in shown(again)] == ["Capital of Peru?"]
+    listed = ChatConversations()
+    assert [(found.name, found.turns, found.title) for found in listed.find("", name)] == [
+        (name, 1, "Capital of Peru?"),
+        ("default", 1, "Capital of France?"),
+    ]
+    assert [found.name for found in listed.find("peru", "default")] == [name]
+    assert listed.new_name() != name
+    again.comm.click("forget", conversation=name)
+    assert [found.name for found in listed.find("", "default")] == ["default"]
+    assert again.comm.click("undo_forget", conversation=name)["error"] is None
+    assert [turn["text"] for turn in shown(again)] == ["Capital of Peru?"]
 
 
 def test_branches_of_another_conversation_of_the_name_are_not_added(begin, models):

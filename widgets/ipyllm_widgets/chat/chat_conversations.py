@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations import saved
 from ipyllm.conversations.history import conversation, conversations, rename_conversation
@@ -12,7 +12,12 @@ from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
-from ipyllm_widgets.chat.saved_branches import move_branches
+from ipyllm_widgets.chat.saved_branches import (
+    look_up_branches,
+    move_branches,
+    save_branches,
+    unanswered_conversations,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,9 +58,13 @@ class ListedConversation(NamedTuple):
 
 
 def last_conversation() -> str:
-    """Return the name of this notebook's conversation that changed last, ``default`` if it has none."""
-    found = saved.saved_conversations(1)
-    return found[0].name if found else "default"
+    """Return the name of this notebook's conversation that changed last, ``default`` if it has none.
+
+    One whose questions have no answer yet counts, too.
+    """
+    found = [(kept.saved_at, kept.name) for kept in saved.saved_conversations(1)]
+    found += [(saved_at, name) for name, saved_at, _ in unanswered_conversations(_LISTED)[:1]]
+    return max(found)[1] if found else "default"
 
 
 class ChatConversations:
@@ -69,7 +78,7 @@ class ChatConversations:
     """
 
     def __init__(self) -> None:
-        self._removed: dict[str, ConversationHistory] = {}
+        self._removed: dict[str, tuple[ConversationHistory, dict[str, Any] | None]] = {}
 
     def find(self, query: str, shown: str) -> list[ListedConversation]:
         """Return the conversations that contain ``query``, the one that changed last first; all for an empty query.
@@ -85,24 +94,21 @@ class ChatConversations:
 
     def _all(self, shown: str) -> Iterator[tuple[str, int, str, list[Message]]]:
         """Yield name, number of turns, last change and messages: saved ones first, then those of this process only."""
-        kept, in_process = saved.saved_conversations(_LISTED), conversations()
-        known = {found.name for found in kept}
-        for name, history in in_process.items():
-            if name not in known and (name == shown or history.turns):
-                yield name, len(history.turns), "", history.to_messages()
-        for found in kept:
+        kept = {name: (saved_at, len(asked), asked) for name, saved_at, asked in unanswered_conversations(_LISTED)}
+        for found in saved.saved_conversations(_LISTED):
             turns = found.contents.turns
-            yield (
-                found.name,
-                len(turns),
-                found.saved_at.isoformat(),
-                [message for turn in turns for message in turn.messages],
-            )
+            kept[found.name] = found.saved_at, len(turns), [message for turn in turns for message in turn.messages]
+        for name, history in conversations().items():
+            if name not in kept and (name == shown or history.turns):
+                yield name, len(history.turns), "", history.to_messages()
+        for name, (saved_at, n, messages) in sorted(kept.items(), key=lambda item: item[1][0], reverse=True):
+            yield name, n, saved_at.isoformat(), messages
 
     def new_name(self, taken_name: str = "") -> str:
         """Return a name that no conversation has which is not empty; nor ``taken_name``, in any case."""
         taken = {found.name for found in saved.saved_conversations(_LISTED)} | {taken_name}
         taken |= {name for name, history in conversations().items() if len(history)}
+        taken |= {name for name, _, _ in unanswered_conversations(_LISTED)}
         return next(name for n in count(2) if (name := f"chat {n}") not in taken)
 
     def rename(self, name: str, new_name: str) -> None:
@@ -123,7 +129,7 @@ class ChatConversations:
     def remove(self, name: str) -> None:
         """Empty a conversation, so that it is listed no more."""
         history = conversation(name, tell=False)
-        self._removed[name] = history.fork()
+        self._removed[name] = history.fork(), look_up_branches(name)
         history.clear()
 
     def restore(self, name: str) -> None:
@@ -138,7 +144,9 @@ class ChatConversations:
         history = conversation(name, tell=False)
         if removed is None or len(history):
             raise LLMError(f"The conversation {name!r} can no longer be brought back.", category="not_found")
-        history.restore(removed)
+        contents, branches = removed
+        history.restore(contents)
+        save_branches(name, branches)
 
 
 def _title(name: str, messages: Iterable[Message]) -> str:

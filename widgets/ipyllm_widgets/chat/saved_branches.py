@@ -19,9 +19,17 @@ from ipyllm_widgets.chat.turn_tree import TurnNode, TurnTree, question_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
 
-__all__ = ["add_branches", "branches_document", "look_up_branches", "move_branches", "save_branches"]
+__all__ = [
+    "add_branches",
+    "branches_document",
+    "look_up_branches",
+    "move_branches",
+    "save_branches",
+    "unanswered_conversations",
+]
 
 _KIND: Final = "branches"
 _FORMAT: Final = {"format": "ipyllm-branches", "version": 1}
@@ -33,6 +41,18 @@ def look_up_branches(name: str) -> dict[str, Any] | None:
     """Return the branches of the conversation of this name, for :func:`add_branches`; None if none are known."""
     found = saved.look_up_document(_KIND, name)
     return found if isinstance(found, dict) and found.get("nodes") else None
+
+
+def unanswered_conversations(limit: int) -> list[tuple[str, datetime, list[dict[str, Any]]]]:
+    """Return name, time and questions of conversations without any answer, the one that changed last first."""
+    found = []
+    for name, saved_at, document in saved.saved_documents(_KIND, limit):
+        try:
+            if document.get("nodes") and not document["turns"]:
+                found.append((name, saved_at, [validate_message(entry["question"]) for entry in document["nodes"]]))
+        except (ValueError, TypeError, KeyError, AttributeError) as exc:
+            log_failure(_logger, f"the branches of the conversation {name!r} are damaged", exc)
+    return found
 
 
 def save_branches(name: str, document: dict[str, Any] | None) -> None:
