@@ -116,6 +116,14 @@ class Connection(asyncio.Protocol):
                 self._timer.cancel()
             self._write_due()
 
+    def send_next(self) -> None:
+        """Send what is due next, and keep the pauses after it."""
+        if self._request is not None and self._timer is not None:
+            self._timer.cancel()
+            early = max(0.0, self._timer.when() - self._loop.time())
+            self._started_at, self._last_write_at = self._started_at - early, self._last_write_at - early
+            self._write_due()
+
     def _read(self) -> None:
         """Take one request from the buffer, if it is complete, and begin its reply."""
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")

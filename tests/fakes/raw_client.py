@@ -11,7 +11,7 @@ CHAT = "/v1/chat/completions"
 
 def connect(fake):
     port = int(fake.url.rsplit(":", 1)[1])
-    connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
@@ -62,7 +62,7 @@ def text_of(found):
 
 
 def client_of(fake, **options):
-    return openai.OpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0, timeout=5, **options)
+    return openai.OpenAI(base_url=fake.base_url, api_key="sk-test", max_retries=0, timeout=60, **options)
 
 
 def create(client, **options):

@@ -115,6 +115,10 @@ class FakeLLM:
         """Send the rest of all running replies at once, for tests that have seen enough of the stream."""
         self._each_connection(Connection.skip_pauses)
 
+    def send_next(self) -> None:
+        """Send what is next of all running replies now: with long pauses, a test decides when each piece comes."""
+        self._each_connection(Connection.send_next)
+
     def _each_connection(self, act: Callable[[Connection], None]) -> None:
         done: Future[None] = Future()
 
@@ -136,7 +140,7 @@ class FakeLLM:
 
     # observations
 
-    def wait_for(self, predicate: Callable[[], Any], timeout: float = 5.0) -> Any:
+    def wait_for(self, predicate: Callable[[], Any], timeout: float = 60.0) -> Any:
         """Block until `predicate()` is true and return its value. In a coroutine, use `asyncio.to_thread`."""
         end = monotonic() + timeout
         while not (value := predicate()):

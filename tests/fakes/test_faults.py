@@ -1,7 +1,6 @@
 """Faults of the fake server: replies that end early, hang, or are not what the protocol asks for."""
 
 import json
-import time
 from contextlib import closing
 
 import openai
@@ -72,21 +71,18 @@ def test_a_hang_lasts_until_the_client_leaves(fake, script, sends_token):
     fake.default = script
     with closing(connect(fake)) as connection:
         ask(connection)
+        received = b""
+        while sends_token and b'"one"' not in received:
+            received += connection.recv(1 << 16)
+        assert b"two" not in received
         fake.wait_for(lambda: fake.requests)
-        time.sleep(0.1)
+        fake.send_next()  # there is nothing else to send
         assert fake.in_flight == 1
         connection.setblocking(False)
-        if sends_token:
-            received = connection.recv(1 << 16)
-            assert b'"one"' in received
-            assert b"two" not in received
-        else:
-            with pytest.raises(BlockingIOError):
-                connection.recv(1)
-        left_ns = time.perf_counter_ns()
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
     request = fake.requests[0]
     fake.wait_for(lambda: request.closed_by_client)
-    assert 0 <= request.closed_at_ns - left_ns < 1e9
     assert request.finished_ns is None
     assert fake.in_flight == 0
 
@@ -98,17 +94,16 @@ def test_drip_outlives_a_client_that_has_no_deadline(fake):
         fake.wait_for(lambda: fake.requests and len(fake.requests[0].sent_ns) >= 10)
     fake.wait_for(lambda: fake.requests[0].closed_by_client)
     sent = fake.requests[0].sent_ns
-    assert 0.17e9 < sent[9] - sent[0] < 0.5e9
+    assert all(at - fake.requests[0].arrived_ns > k * 0.02e9 - 0.01e6 for k, at in enumerate(sent))
 
 
 def test_slow_headers_come_after_the_status_line(fake):
-    fake.default = fakes.slow_headers("one", seconds=0.1)
+    fake.default = fakes.slow_headers("one", seconds=100)
     with closing(connect(fake)) as connection:
-        start = time.perf_counter()
         ask(connection)
         assert connection.recv(100) == b"HTTP/1.1 200 OK\r\n"
+        fake.send_next()
         assert b"content-type" in connection.recv(1 << 16)
-        assert time.perf_counter() - start >= 0.09
 
 
 def test_malformed_json_in_a_stream_and_in_a_body(fake):

@@ -54,7 +54,7 @@ def test_a_body_may_arrive_in_pieces(fake):
 
 
 def test_cancelling_a_task_closes_the_connection_and_is_recorded(fake):
-    fake.default = answer("one two three", gap=10)
+    fake.default = answer("one two three", gap=100)
 
     async def run():
         async with openai.AsyncOpenAI(
@@ -67,23 +67,22 @@ def test_cancelling_a_task_closes_the_connection_and_is_recorded(fake):
 
             task = asyncio.create_task(read())
             await asyncio.to_thread(fake.wait_for, lambda: fake.requests and fake.requests[0].sent_ns)
-            cancelled_ns = time.perf_counter_ns()
+            assert fake.requests[0].closed_at_ns is None
             task.cancel()
             await asyncio.to_thread(fake.wait_for, lambda: fake.requests[0].closed_by_client)
-            return cancelled_ns
 
-    cancelled_ns = asyncio.run(run())
-    assert 0 < fake.requests[0].closed_at_ns - cancelled_ns < 0.5e9
+    asyncio.run(run())
+    assert fake.requests[0].closed_at_ns is not None
 
 
 def test_skip_pauses_sends_the_rest_of_running_replies_that_have_an_end(fake):
-    fake.reply(answer("one two three", gap=30), fakes.drip("word ", every=0.05))
+    fake.reply(answer("one two three", gap=100), fakes.drip("word ", every=0.05))
 
     async def run():
         async with aiohttp.ClientSession() as session, post(fake, session) as slow, post(fake, session) as endless:
             await asyncio.to_thread(fake.wait_for, lambda: all(r.sent_ns for r in fake.requests))
             fake.skip_pauses()
-            body = await asyncio.wait_for(slow.read(), 20)  # with its pauses it takes a minute
+            body = await asyncio.wait_for(slow.read(), 60)  # with its pauses it takes 200 s
             sent = len(fake.requests[1].sent_ns)
             await asyncio.to_thread(fake.wait_for, lambda: len(fake.requests[1].sent_ns) > sent)
             endless.close()
@@ -92,7 +91,8 @@ def test_skip_pauses_sends_the_rest_of_running_replies_that_have_an_end(fake):
     body = asyncio.run(run())
     assert body.endswith(b"data: [DONE]\n\n")
     assert b"three" in body
-    assert len(fake.requests[1].sent_ns) < 100
+    endless = fake.requests[1]
+    assert all(at - endless.arrived_ns > k * 0.05e9 - 0.01e6 for k, at in enumerate(endless.sent_ns))
     fake.default = answer("one two", gap=0.2)
     began = time.monotonic()
     stream_lines(fake)
@@ -108,7 +108,7 @@ def test_wait_for_says_what_it_saw(fake):
 
 
 def stream_all(fake, n):
-    """Return statuses and texts of `n` concurrent streams, read by aiohttp."""
+    """Return statuses and texts of `n` concurrent streams, read by aiohttp, which go on when all have been asked for."""
 
     async def one(session):
         async with post(fake, session) as response:
@@ -116,13 +116,16 @@ def stream_all(fake, n):
 
     async def run():
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            return await asyncio.gather(*(one(session) for _ in range(n)))
+            streams = asyncio.gather(*(one(session) for _ in range(n)))
+            await asyncio.to_thread(fake.wait_for, lambda: len(fake.requests) == n)
+            fake.skip_pauses()
+            return await streams
 
     return asyncio.run(run())
 
 
 def test_500_streams_at_once(fake):
-    fake.default = answer("x" * 32, chunks=32, ttft=0.5, gap=0.02)
+    fake.default = answer("x" * 32, chunks=32, ttft=100, gap=0.02)
     results = stream_all(fake, 500)
     assert {status for status, _ in results} == {200}
     assert all(body.endswith(b"data: [DONE]\n\n") for _, body in results)
@@ -131,7 +134,7 @@ def test_500_streams_at_once(fake):
 
 
 def test_admit_rejects_what_is_above_the_limit(fake):
-    fake.default = answer("one", ttft=0.3)
+    fake.default = answer("one", ttft=100)
     fake.admit(5, fakes.rate_limited(1))
     statuses = sorted(status for status, _ in stream_all(fake, 20))
     assert statuses == [200] * 5 + [429] * 15
@@ -139,6 +142,7 @@ def test_admit_rejects_what_is_above_the_limit(fake):
     assert sum(r.admitted for r in fake.requests) == 5
     fake.wait_for(lambda: fake.in_flight == 0)
     fake.admit(None)
+    fake.default = answer("one")
     assert exchange(fake)[0] == 200
 
 
@@ -190,7 +194,7 @@ def test_it_runs_in_a_process_of_its_own():
             assert asked_ns < record["arrived_ns"] < record["sent_ns"][0] < time.perf_counter_ns()
         finally:
             process.terminate()
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
 
 
 def test_every_public_name_exists():
