@@ -31,6 +31,7 @@ __all__ = [
     "Models",
     "OpenAIModel",
     "OpenAIModels",
+    "Renamed",
     "TextEvent",
     "ToolCallEvent",
 ]
@@ -168,10 +169,21 @@ ChatEvent = TextEvent | ToolCallEvent | FailedEvent | DoneEvent
 
 
 class ConversationName(TypedDict):
-    """A conversation in a list."""
+    """A conversation in a list.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    saved_at : str or None
+        When it changed last; null if it was not saved.
+    excerpt : str or None
+        The text around what was searched; null where that is not in the text, and for a list of all.
+    """
 
     name: str
     saved_at: str | None
+    excerpt: str | None
 
 
 class Conversations(TypedDict):
@@ -185,6 +197,12 @@ class ConversationMessages(TypedDict):
 
     name: str
     messages: list[dict[str, Any]]
+
+
+class Renamed(TypedDict):
+    """The conversation's name from now on."""
+
+    name: str
 
 
 class Deleted(TypedDict):

@@ -1,15 +1,17 @@
-"""Bodies of the requests that ask a model. A field that is not listed here is refused."""
+"""Bodies of requests, and questions over a socket. A field that is not listed here is refused."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
+from unicodedata import category
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["AskMessage", "ChatBody", "CompletionBody", "ModelParameters"]
+__all__ = ["AskMessage", "ChatBody", "CompletionBody", "ModelParameters", "RenameBody", "is_conversation_name"]
 
 _NAME_CHARS: Final = 200
 _TAGS: Final = 16
+_NO_LINE: Final = {"Cc", "Cs", "Zl", "Zp"}
 
 _QUESTION: Final[dict[str, Any]] = {
     "oneOf": [
@@ -28,6 +30,31 @@ _QUESTION: Final[dict[str, Any]] = {
 """What `ChatBody` checks of several fields, as a schema."""
 
 Name = Annotated[str, Field(min_length=1, max_length=_NAME_CHARS)]
+
+
+def is_conversation_name(name: str) -> bool:
+    r"""Return whether a conversation may have a name: a line of text that stands in an address, too.
+
+    Examples
+    --------
+    >>> is_conversation_name("lesson 1"), is_conversation_name("lesson 1 "), is_conversation_name("1\n2")
+    (True, False, False)
+    """
+    return (
+        0 < len(name) <= _NAME_CHARS
+        and name == name.strip()
+        and name not in {".", ".."}  # which browsers take for folders in an address
+        and not any(category(character) in _NO_LINE for character in name)
+    )
+
+
+def _checked(name: str) -> str:
+    if not is_conversation_name(name):
+        raise ValueError("a name is a line of 1 to 200 characters, without spaces around it")
+    return name
+
+
+ConversationName = Annotated[Name, AfterValidator(_checked)]
 
 
 class ModelParameters(BaseModel):
@@ -92,7 +119,7 @@ class ChatBody(ModelParameters):
     model: Name | None = None
     message: str | None = None
     messages: list[dict[str, Any]] | None = None
-    conversation: Name | None = None
+    conversation: ConversationName | None = None
     system: str | None = None
     stream: bool = False
     tags: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
@@ -112,6 +139,20 @@ class ChatBody(ModelParameters):
     def prompt(self) -> str | list[dict[str, Any]]:
         """What is asked."""
         return self.message if self.message is not None else self.messages or []
+
+
+class RenameBody(BaseModel):
+    """Body of ``PATCH /ipyllm/api/conversations/<name>``.
+
+    Attributes
+    ----------
+    name : str
+        The new name, which no other conversation of the user has.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: ConversationName
 
 
 class AskMessage(ModelParameters):

@@ -89,7 +89,7 @@ class ChatHandler(AskingHandler):
 
         def keep(response: ChatResponse) -> None:
             if conversation is not None:
-                conversation.add([{"role": "user", "content": body.message}], response)
+                conversation.add(body.message or "", response)
                 conversation.save()
 
         if body.stream:

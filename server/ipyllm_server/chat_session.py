@@ -43,6 +43,8 @@ class Answer:
     number: int
     question: str | None
     model: str
+    asked_s: float
+    """When it was asked, on the clock of the loop."""
     text: GrowingText = field(default_factory=GrowingText)
     end: list[dict[str, Any]] = field(default_factory=list)
 
@@ -110,7 +112,7 @@ class ChatSession:
             return
         if self.is_answering:
             raise Refusal(409, "The question before is still being answered. Wait, or send stop.", "busy")
-        question = [{"role": "user", "content": message.message}]
+        asked_s = asyncio.get_running_loop().time()
         self.conversation.begin()
         self._is_starting, self._is_stopped = True, False
         try:
@@ -131,10 +133,10 @@ class ChatSession:
         finally:
             self._is_starting = False
         self._number += 1
-        answer = Answer(self._number, message.id, running.model)
+        answer = Answer(self._number, message.id, running.model, asked_s)
         self._answers = [*self._answers[1 - _KEPT_ANSWERS :], answer]
         self._running = running
-        self._task = asyncio.create_task(self._read(running, answer, question))
+        self._task = asyncio.create_task(self._read(running, answer, message.message))
         self._tell()
         if self._is_stopped:
             self.stop()
@@ -160,8 +162,9 @@ class ChatSession:
             if answer.number > cursor.number:
                 cursor.number, cursor.at, cursor.is_told = answer.number, 0, False
             if not cursor.is_told:
+                elapsed_s = round(asyncio.get_running_loop().time() - answer.asked_s, 3)
                 head = {"answer": answer.number, "question": answer.question, "model": answer.model}
-                messages.append({"type": "answer", **head})
+                messages.append({"type": "answer", **head, "elapsed_s": elapsed_s})
                 cursor.is_told = True
             for delta in answer.text.since(cursor.at):
                 messages.append({"type": delta.kind, "answer": answer.number, "at": delta.at, "text": delta.text})
@@ -171,7 +174,7 @@ class ChatSession:
                 cursor.number, cursor.at, cursor.is_told = answer.number + 1, 0, False
         return messages
 
-    async def _read(self, running: RunningCall, answer: Answer, question: list[dict[str, Any]]) -> None:
+    async def _read(self, running: RunningCall, answer: Answer, question: str) -> None:
         try:
             async for piece in running.pieces():
                 if piece.response is None:
@@ -184,7 +187,7 @@ class ChatSession:
                 if refusal is not None and piece.response.status != "cancelled":
                     error = error_body(refusal.status, str(refusal), refusal.code)
                     answer.end.append({"type": "error", "answer": answer.number, **error})
-                self.conversation.add(question, piece.response)
+                self.conversation.add(question, piece.response, answer.question)
                 if self._is_named:
                     self.conversation.save()
                 done = answer_json(piece.response, name, running.note)

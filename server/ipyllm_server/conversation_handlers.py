@@ -1,8 +1,10 @@
-"""Conversations of the user: list, get, delete."""
+"""Conversations of the user: list and search, get, rename, delete."""
 
 from __future__ import annotations
 
 from ipyllm_server.base_handler import ApiHandler, for_users
+from ipyllm_server.chat_body import RenameBody
+from ipyllm_server.json_body import read_body
 
 __all__ = ["ConversationHandler", "ConversationsHandler"]
 
@@ -12,8 +14,9 @@ class ConversationsHandler(ApiHandler):
 
     @for_users
     async def get(self) -> None:
-        """Answer with names and times, the newest first."""
-        self.send({"conversations": await self.state.conversations.names(self.user)})
+        """Answer with names and times, the newest first; of those that contain a ``query``, if there is one."""
+        query = self.get_query_argument("query", "")
+        self.send({"conversations": await self.state.conversations.names(self.user, query)})
 
 
 class ConversationHandler(ApiHandler):
@@ -24,6 +27,13 @@ class ConversationHandler(ApiHandler):
         """Answer with the messages."""
         found = await self.state.conversations.get(self.user, name, must_exist=True)
         self.send({"name": name, "messages": found.history.to_messages()})
+
+    @for_users
+    async def patch(self, name: str) -> None:
+        """Give the conversation another name."""
+        body = read_body(self.body, RenameBody)
+        await self.state.conversations.rename(self.user, name, body.name)
+        self.send({"name": body.name})
 
     @for_users
     async def delete(self, name: str) -> None:

@@ -32,7 +32,7 @@ _ERRORS: Final = {
     400: "The request is wrong; the sentence says what to change.",
     403: "There is no token or a wrong one, or the user may not do this.",
     404: "There is no such model or conversation for this user.",
-    409: "The conversation is still answering the question before.",
+    409: "The conversation is still answering the question before, or another one has the name.",
     413: "The body is too large.",
     426: "A WebSocket of a version that the server does not know.",
     429: "A limit of the user, or of the model's server.",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ipyllm_server import answer_shapes as shapes
-from ipyllm_server.chat_body import ChatBody, CompletionBody
+from ipyllm_server.chat_body import ChatBody, CompletionBody, RenameBody
 from ipyllm_server.page_handlers import FILES
 from ipyllm_server.usage_handler import FILTERS, MOST_ROWS, TYPES
 
@@ -55,7 +55,7 @@ class Operation:
     summary: str
     answers: dict[str, Any]
     errors: tuple[int, ...] = _READ
-    body: type[ChatBody | CompletionBody] | None = None
+    body: type[ChatBody | CompletionBody | RenameBody] | None = None
     parameters: tuple[Parameter, ...] = ()
     status: int = 200
 
@@ -64,6 +64,10 @@ _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _NUMBER: Final[dict[str, Any]] = {"type": "integer", "minimum": 0}
 
 _NAME: Final = Parameter("name", {"type": "string", "minLength": 1}, "Name of the conversation.", "path")
+
+_QUERY: Final = Parameter(
+    "query", _TEXT, "Conversations whose name or text contains it, in whatever case; the 1000 newest are searched."
+)
 
 _USAGE: Final = (
     Parameter("format", {"type": "string", "enum": [*TYPES], "default": "json"}, "Form of the table."),
@@ -88,15 +92,20 @@ OPERATIONS: Final = (
         {_JSON: shapes.Answer, _EVENTS: None}, (*_ASK, 409), ChatBody,
     ),
     Operation(
-        "get", "/ipyllm/api/conversations", "Lists the user's conversations.", {_JSON: shapes.Conversations}
+        "get", "/ipyllm/api/conversations", "Lists the user's conversations, or searches them.",
+        {_JSON: shapes.Conversations}, (400, 403), parameters=(_QUERY,),
     ),
     Operation(
         "get", "/ipyllm/api/conversations/{name}", "Shows a conversation.", {_JSON: shapes.ConversationMessages},
-        (403, 404, 500), parameters=(_NAME,),
+        (400, 403, 404, 500), parameters=(_NAME,),
+    ),
+    Operation(
+        "patch", "/ipyllm/api/conversations/{name}", "Renames a conversation.", {_JSON: shapes.Renamed},
+        (400, 403, 404, 409, 413, 500), RenameBody, parameters=(_NAME,),
     ),
     Operation(
         "delete", "/ipyllm/api/conversations/{name}", "Deletes a conversation.", {_JSON: shapes.Deleted},
-        (403, 404, 409, 500), parameters=(_NAME,),
+        (400, 403, 404, 409, 500), parameters=(_NAME,),
     ),
     Operation(
         "get", "/ipyllm/api/usage", "Shows the user's calls.",

@@ -27,13 +27,17 @@ _POLICY: Final = (
 """No script, style or picture from elsewhere or within the page; nobody may frame it."""
 
 _STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
-_MODULES: Final = ("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js")
+_MODULES: Final = (
+    *("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js"),
+    *("chat/conversations.js", "chat/queue.js"),
+)
 _OWN_MODULES: Final = (
     "api.js",
     "connection.js",
     "conversation_list.js",
     "exchange.js",
     "tab_memory.js",
+    "question_queue.js",
     "text_composer.js",
     "page.js",
 )

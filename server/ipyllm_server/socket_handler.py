@@ -24,7 +24,7 @@ from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
 from ipyllm_server.base_handler import JsonErrors, NoLoginCookie
-from ipyllm_server.chat_body import AskMessage
+from ipyllm_server.chat_body import AskMessage, is_conversation_name
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
 from ipyllm_server.refusals import Refusal, as_refusal, error_body
@@ -104,7 +104,7 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
             session = self.state.sessions.resume(user, wanted) if wanted else None
             is_resumed = session is not None
             if session is None:
-                session = await self.state.sessions.begin(user, self.get_argument("conversation", "")[:200] or None)
+                session = await self.state.sessions.begin(user, _name(self.get_argument("conversation", "")))
         except (Refusal, LLMError, SettingsError) as exc:
             self.close(4400, str(as_refusal(exc))[:100])
             return
@@ -153,7 +153,7 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
             case "stop":
                 session.stop()
             case "history":
-                messages, unfinished = session.conversation.history.to_messages(), session.unfinished
+                messages, unfinished = session.conversation.messages(), session.unfinished
                 summaries = await session.conversation.summaries()
                 # Together: with the history, a page that was reloaded asks for the running answer over another socket.
                 self._send(
@@ -162,7 +162,7 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
                 )
             case "clear":
                 with session.conversation:
-                    session.conversation.history.clear()
+                    session.conversation.clear()
                 self._send({"type": "history", "messages": [], "unfinished": 0})
             case "ping":
                 self._send({"type": "pong"})
@@ -233,6 +233,13 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
             return  # the socket is closed; a new one asks for what this one did not get
         if self._has_more:
             self.send_changes()
+
+
+def _name(text: str) -> str | None:
+    """Return the name of a conversation that a client gives; None for one without a name."""
+    if text and not is_conversation_name(text):
+        raise Refusal(400, "The name of a conversation is a line of 1 to 200 characters.", "bad_request")
+    return text or None
 
 
 def _position(text: str) -> int:

@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final, Self
+from weakref import WeakValueDictionary
 
 from ipyllm.conversations.history import ConversationHistory
-from ipyllm.conversations.saved_rows import conversation_id, read_contents, saved_row
+from ipyllm.conversations.saved_rows import contents_of, conversation_id, read_contents, saved_row
+from ipyllm.conversations.search import excerpt, folded
 from ipyllm.conversations.transcript import Transcript, Turn, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.query import ConversationQuery
+from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.rendering import footer_text
 from ipyllm.settings import SettingsError, get_settings
 from ipyllm_server.refusals import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from ipyllm.response import ChatResponse
+    from ipyllm_server.answer_shapes import ConversationName
 
 __all__ = ["Conversation", "UserConversations"]
 
 _IN_MEMORY: Final = 1000
+_LISTED: Final = 10_000  # the newest
+_SEARCHED: Final = 1000  # likewise
+_AT_ONCE: Final = 20  # contents in memory
+
+_logger = logging.getLogger("ipyllm.server")
 
 
 class Conversation:
     """One conversation of a user. It answers one question at a time: use it in a ``with`` while one is answered."""
 
-    def __init__(self, user: str, name: str, history: ConversationHistory) -> None:
+    def __init__(self, user: str, name: str, history: ConversationHistory, *, is_saved: bool = False) -> None:
         self.user, self.name, self.history = user, name, history
         self.is_busy = False
+        self._is_saved = is_saved
+
+    @property
+    def exists(self) -> bool:
+        """Whether the user has it: it is saved, or has messages."""
+        return self._is_saved or len(self.history) > 0
 
     def begin(self) -> None:
         """Let no other question be asked; raise 409 if one is being answered."""
@@ -51,11 +67,23 @@ class Conversation:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def add(self, question: Sequence[Mapping[str, Any]], response: ChatResponse) -> None:
-        """Add a question with its answer, as far as it came."""
+    def add(self, question: str, response: ChatResponse, question_id: str | None = None) -> None:
+        """Add a question with its answer, as far as it came; and the client's id of the question, if it has one."""
         if response.content:
-            messages = [*map(dict, question), response.as_message()]
-            self.history.put_turn(Turn.answered(messages, response.call_id, response))
+            messages = [{"role": "user", "content": question}, response.as_message()]
+            key = response.call_id if question_id is None else f"{response.call_id} {question_id}"
+            self.history.put_turn(Turn.answered(messages, key, response))
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return the messages in OpenAI's shape, and with each question the client's id of it, if it had one."""
+        contents = self.history.__getstate__()
+        messages: list[dict[str, Any]] = [] if contents.system is None else [{**contents.system}]
+        for turn in contents.turns:
+            question_id = (turn.key or "").partition(" ")[2]
+            for message in turn.messages:
+                is_question = question_id and message["role"] == "user"
+                messages.append({**message, **({"id": question_id} if is_question else {})})
+        return messages
 
     async def summaries(self) -> list[str | None]:
         """Return for each message None, or if it ends an answer a line: how it ended, model, times, tokens, cost."""
@@ -70,22 +98,37 @@ class Conversation:
     def save(self) -> None:
         """Save the contents in the ledger, unless it keeps no text."""
         if get_settings().store_text:
+            self._is_saved = True
             self._put(_place_of(self.user), self.history)
 
-    def delete(self) -> None:
-        """Delete it in the ledger."""
-        self._put("", ConversationHistory())
+    def clear(self) -> None:
+        """Empty it, and delete it in the ledger."""
+        self.history.clear()
+        self._is_saved = False
+        if self.name:
+            self._delete_row(self.name)
 
-    def _put(self, place: str, history: ConversationHistory) -> None:
-        row = saved_row(_id_of(self.user, self.name), place, self.name, contents=document_of(history.__getstate__()))
-        current_ledger().put(row, CONVERSATIONS)
+    def rename(self, name: str) -> None:
+        """Save it under another name from now on."""
+        former, self.name = self.name, name
+        if self._is_saved:
+            self._put(_place_of(self.user), self.history)
+            self._delete_row(former)
+
+    def _delete_row(self, name: str) -> None:
+        self._put("", ConversationHistory(), name)
+
+    def _put(self, place: str, history: ConversationHistory, name: str = "") -> None:
+        name, contents = name or self.name, document_of(history.__getstate__())
+        current_ledger().put(saved_row(_id_of(self.user, name), place, name, contents=contents), CONVERSATIONS)
 
 
 class UserConversations:
     """Finds conversations by user and name."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
+        self._known: WeakValueDictionary[tuple[str, str], Conversation] = WeakValueDictionary()
+        self._recent: OrderedDict[Conversation, None] = OrderedDict()
 
     async def get(self, user: str, name: str, *, must_exist: bool = False) -> Conversation:
         """Return a conversation; a new one unless it ``must_exist``.
@@ -98,36 +141,60 @@ class UserConversations:
         known = self._known.get((user, name))
         if known is None:
             contents = await asyncio.to_thread(_look_up, user, name)
-            if contents is None and must_exist:
-                raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
             known = self._known.get((user, name))  # another request may have found it meanwhile
         if known is None:
             history = ConversationHistory()
             history.__setstate__(contents or Transcript())
-            known = self._known[user, name] = Conversation(user, name, history)
-            self._forget_the_oldest()
-        self._known.move_to_end((user, name))
+            known = Conversation(user, name, history, is_saved=contents is not None)
+        if must_exist and not known.exists:
+            raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
+        self._known[user, name] = known
+        self._recent[known] = None
+        self._recent.move_to_end(known)
+        if len(self._recent) > _IN_MEMORY:  # others are known as long as a session has them
+            self._recent.popitem(last=False)
         return known
 
-    async def names(self, user: str) -> list[dict[str, Any]]:
-        """Return names and times of the user's conversations, the newest first."""
+    async def names(self, user: str, query: str = "") -> list[ConversationName]:
+        """Return names and times of the user's conversations, the newest first.
+
+        With a ``query``, those whose name or text contains it, and the text around it.
+        """
         found = {row["name"]: row for row in await asyncio.to_thread(_list, user)}
+        unsaved: dict[str, ConversationHistory] = {}
         for (owner, name), known in self._known.items():
             if owner == user and name not in found and len(known.history):
-                found[name] = {"name": name, "saved_at": None}
-        return [*reversed(found.values())]
+                unsaved[name] = known.history
+                found[name] = {"name": name, "saved_at": None, "excerpt": None}
+        newest = [*reversed(found.values())]
+        wanted = folded(query)
+        return await asyncio.to_thread(_search, user, newest, unsaved, wanted) if wanted else newest
 
     async def delete(self, user: str, name: str) -> None:
-        """Delete a conversation; raises 404 as :meth:`get` does."""
-        found = await self.get(user, name, must_exist=True)
-        with found:
-            self._known.pop((user, name), None)
-            found.delete()
+        """Delete a conversation; raises 404 as :meth:`get` does. Who has it open goes on with an empty one."""
+        with await self.get(user, name, must_exist=True) as found:
+            found.clear()
 
-    def _forget_the_oldest(self) -> None:
-        idle = [key for key, known in self._known.items() if not known.is_busy]
-        for key in idle[: max(0, len(self._known) - _IN_MEMORY)]:
-            del self._known[key]
+    async def rename(self, user: str, name: str, new_name: str) -> None:
+        """Give a conversation another name. Who has it open goes on with it.
+
+        Raises
+        ------
+        Refusal
+            404: there is none; 409: another has the name, or one of them answers a question.
+        """
+        found = await self.get(user, name, must_exist=True)
+        other = await self.get(user, new_name)
+        if found is other:
+            return
+        with found, other:
+            if other.exists:
+                raise Refusal(409, f"You have a conversation {new_name!r} already.", "exists")
+            if not found.exists:  # it was deleted meanwhile
+                raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
+            self._known[user, new_name], self._known[user, name] = found, other
+            other.rename(name)  # which is empty, and may be open
+            found.rename(new_name)
 
 
 def _look_up(user: str, name: str) -> Transcript | None:
@@ -139,11 +206,40 @@ def _look_up(user: str, name: str) -> Transcript | None:
         raise Refusal(500, f"The conversation {name!r} is damaged in the ledger.", "damaged") from None
 
 
-def _list(user: str) -> list[dict[str, Any]]:
-    query = ConversationQuery(places=(_place_of(user),))
+def _list(user: str) -> list[ConversationName]:
+    query = ConversationQuery(places=(_place_of(user),), only=frozenset({"name", "saved_at"}), limit=_LISTED)
     names = query.columns
     rows = [dict(zip(names, row, strict=True)) for row in current_ledger().read(query)]
-    return [{"name": row["name"], "saved_at": row["saved_at"].isoformat()} for row in rows]
+    return [{"name": row["name"], "saved_at": row["saved_at"].isoformat(), "excerpt": None} for row in rows]
+
+
+def _search(
+    user: str, listed: list[ConversationName], unsaved: Mapping[str, ConversationHistory], wanted: str
+) -> list[ConversationName]:
+    """Return those of the listed conversations that contain ``wanted``, the newest of them in their texts."""
+    texts = {name: excerpt(history.to_messages(), wanted) for name, history in unsaved.items()}
+    names = [each["name"] for each in listed[:_SEARCHED] if each["name"] not in unsaved]
+    for start in range(0, len(names), _AT_ONCE):
+        ids = tuple(_id_of(user, name) for name in names[start : start + _AT_ONCE])
+        only = frozenset({"name", "contents"})
+        query = ConversationQuery(conversation_ids=ids, places=(_place_of(user),), packed=True, only=only)
+        at_name, at_contents = query.columns.index("name"), query.columns.index("contents")
+        for row in current_ledger().read(query):
+            texts[row[at_name]] = _excerpt(row[at_contents], wanted)
+    return [
+        {**each, "excerpt": texts.get(each["name"])}
+        for each in listed
+        if texts.get(each["name"]) is not None or wanted in folded(each["name"])
+    ]
+
+
+def _excerpt(packed: bytes | None, wanted: str) -> str | None:
+    try:
+        contents = contents_of(packed)
+    except ValueError as exc:
+        log_failure(_logger, "a conversation that is searched is damaged", exc)
+        return None
+    return None if contents is None else excerpt((each for turn in contents.turns for each in turn.messages), wanted)
 
 
 def _place_of(user: str) -> str:

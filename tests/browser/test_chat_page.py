@@ -96,7 +96,7 @@ def test_a_question_is_answered_as_it_streams_and_nothing_of_it_runs(servers, fa
         assert page.title() == "Chat"
         assert "lab/tiny" in page.inner_text(".ipyllm-foot")
         assert page.locator(".ipyllm-bubble").inner_text() == "Which city is the capital?"
-        assert page.locator(".ipyllm-conversation[aria-current]").inner_text() == "Which city is the capital?"
+        assert page.locator(".ipyllm-conversation[aria-current] b").inner_text() == "Which city is the capital?"
 
 
 @pytest.mark.thorough
@@ -219,8 +219,8 @@ def test_conversations_are_listed_opened_and_deleted(servers, fake):
             page.click("text=New chat")
             ask(page, name)
             wait_for_end(page)
-            page.wait_for_selector(f".ipyllm-conversation[aria-current]:text-is('{name}')")
-        page.click(".ipyllm-conversation:text-is('Of birds')")
+            page.wait_for_selector(f".ipyllm-conversation[aria-current] b:text-is('{name}')")
+        page.click(".ipyllm-conversation b:text-is('Of birds')")
         page.wait_for_selector(".ipyllm-text:has-text('It is about Of birds.')")
         ask(page, "More?")
         wait_for_end(page)
@@ -228,7 +228,7 @@ def test_conversations_are_listed_opened_and_deleted(servers, fake):
         assert [m["content"] for m in sent] == ["Of birds", "It is about Of birds.", "More?"]
         page.once("dialog", lambda dialog: dialog.accept())
         page.click("[aria-label='Delete “Of birds”']")
-        page.wait_for_selector(".ipyllm-conversation:text-is('Of birds')", state="detached")
+        page.wait_for_selector(".ipyllm-conversation b:text-is('Of birds')", state="detached")
         page.wait_for_selector(".ipyllm-nothing")
     with opened(servers, user="ben") as page:
         assert page.locator(".ipyllm-conversation", has_text="Of fish").count() == 0
@@ -277,6 +277,7 @@ def test_a_failed_question_and_a_draft_outlive_a_reload_and_can_be_asked_again(s
         bubbles = page.locator(".ipyllm-bubble")
         assert bubbles.all_inner_texts() == ["First", "Give me an error", "Third"]
         assert "No such luck." in page.inner_text(".ipyllm-exchange:nth-child(2) .ipyllm-error")
+        assert re.search(r"lab/tiny.* s\b", page.inner_text(".ipyllm-exchange:nth-child(2) .ipyllm-foot"))
         assert page.input_value("textarea") == "A draft"
         page.click("text=Try again")
         wait_for_end(page)
@@ -307,16 +308,113 @@ def test_a_question_that_fails_while_the_page_is_reloaded_is_shown_without_answe
 @pytest.mark.thorough
 def test_a_question_that_was_lost_can_be_asked_again_after_a_reload(servers, fake):
     with opened(servers) as page:
+        ask(page, "The same words")
+        wait_for_end(page)
         page.evaluate("""() => { const send = WebSocket.prototype.send;
             WebSocket.prototype.send = function (text) { if (!text.includes('"ask"')) send.call(this, text); }; }""")
-        ask(page, "Never sent")
-        page.wait_for_function("() => JSON.parse(sessionStorage.getItem('ipyllm-chat'))?.session")
+        ask(page, "The same words")
+        page.wait_for_function("() => JSON.parse(sessionStorage.getItem('ipyllm-chat'))?.asked")
         page.reload()
         page.click(".ipyllm-error:has-text('before an answer came') >> text=Try again")
-        page.wait_for_selector(".ipyllm-text:has-text('Hello from the fake.')")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-text:has-text('Hello from the fake.')")
         wait_for_end(page)
-        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Never sent"]
+        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["The same words", "The same words"]
         assert page.locator(".ipyllm-error:visible").count() == 0
+
+
+@pytest.mark.thorough
+def test_after_a_reload_the_seconds_of_an_answer_count_from_its_question(servers, fake):
+    with opened(servers) as page:
+        fake.reply(answer("one two", gap=100))
+        ask(page, "Slowly")
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        page.add_init_script("""const parse = JSON.parse;
+            JSON.parse = (text) => {
+                const value = parse(text);
+                if (value?.elapsed_s !== undefined) value.elapsed_s += 3600;
+                return value;
+            };""")
+        page.reload()
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        assert re.fullmatch(r"answering · 36\d\d s", page.inner_text(".ipyllm-waiting"))
+        page.keyboard.press("Escape")
+        wait_for_end(page)
+
+
+QUEUED = ".ipyllm-queued li span"
+
+
+@pytest.mark.thorough
+def test_questions_that_wait_are_asked_one_after_the_other_a_reload_between_them(servers, fake):
+    with opened(servers) as page:
+        fake.reply(answer("one two", gap=100))
+        ask(page, "First")
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        for text in ("Second", "Not this one", "Third"):
+            ask(page, text)
+        page.click(".ipyllm-queued li:nth-child(2) [title='Take back']")
+        assert page.input_value("textarea") == "Not this one"
+        assert page.locator(QUEUED).all_inner_texts() == ["Second", "Third"]
+        page.reload()
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        assert page.locator(QUEUED).all_inner_texts() == ["Second", "Third"]
+        fake.skip_pauses()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3):not(.ipyllm-running)")
+        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["First", "Second", "Third"]
+        assert answers(page) == ["one two", "Hello from the fake.", "Hello from the fake."]
+        assert page.locator(".ipyllm-queue:visible").count() == 0
+        assert page.input_value("textarea") == "Not this one"
+
+
+@pytest.mark.thorough
+def test_after_a_stopped_answer_the_next_question_waits_for_the_user(servers, fake):
+    with opened(servers) as page:
+        fake.reply(answer("one two", gap=100))
+        ask(page, "Stopped, then another")
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        ask(page, "Second")
+        page.keyboard.press("Escape")
+        wait_for_end(page)
+        page.wait_for_selector(".ipyllm-queue:has-text('did not end well')")
+        page.click("text=New chat")
+        assert page.locator(".ipyllm-queue:visible").count() == 0
+        page.click(".ipyllm-conversation b:text-is('Stopped, then another')")
+        page.click("text=Send now")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2):not(.ipyllm-running)")
+        assert page.locator(".ipyllm-bubble").all_inner_texts() == ["Stopped, then another", "Second"]
+
+
+@pytest.mark.thorough
+def test_conversations_are_searched_and_renamed(servers, fake):
+    with opened(servers) as page:
+        for name, text in (("Of cats", "They purr."), ("Of dogs", "They bark at the postman.")):
+            fake.reply(answer(text))
+            page.click("text=New chat")
+            ask(page, name)
+            wait_for_end(page)
+            page.wait_for_selector(f".ipyllm-conversation[aria-current] b:text-is('{name}')")
+        page.click("[aria-label='Rename “Of dogs”']")
+        page.keyboard.type("Of cats")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".ipyllm-notice:has-text('You have a conversation')")
+        page.wrong.clear()  # of the 409
+        page.fill("[aria-label='New name of “Of dogs”']", "Of hounds")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".ipyllm-conversation[aria-current] b:text-is('Of hounds')")
+        ask(page, "And cats?")  # over the same socket
+        wait_for_end(page)
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2)")
+        page.click(".ipyllm-conversation b:text-is('Of cats')")
+        page.fill(".ipyllm-search input", "POSTMAN")
+        page.wait_for_selector(".ipyllm-excerpt:has-text('bark at the postman')")
+        assert page.locator(".ipyllm-conversation b").all_inner_texts() == ["Of hounds"]
+        page.click(".ipyllm-conversation")
+        page.wait_for_selector(".ipyllm-found:has-text('postman')")
+        page.fill(".ipyllm-search input", "unheard of")
+        page.wait_for_selector(".ipyllm-side:has-text('No conversation contains')")
+        page.fill(".ipyllm-search input", "")
+        page.wait_for_selector(".ipyllm-conversation b:text-is('Of cats')")
 
 
 @pytest.mark.thorough

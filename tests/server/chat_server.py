@@ -142,9 +142,9 @@ class ChatServerProcess:
         with self.request("POST", path, body, **options) as response:
             return Reply(response)
 
-    def chat(self, message="Hello", **fields):
+    def chat(self, message="Hello", *, user="ana", **fields):
         """Return the reply to a question."""
-        return self.post("/ipyllm/api/chat", {"message": message, **fields})
+        return self.post("/ipyllm/api/chat", {"message": message, **fields}, user=user)
 
     def rows(self, *columns):
         """Return columns of all calls in the ledger, oldest first."""

@@ -1,10 +1,14 @@
 """Conversations are kept by name for their user, and for nobody else."""
 
 import json
+from contextlib import closing
+from urllib.parse import urlencode
 
 import pytest
 
 from tests.fakes import answer, reset
+from tests.server.chat_server import Reply
+from tests.server.test_socket import Client
 
 pytestmark = pytest.mark.timeout(400)  # the first test starts a server
 
@@ -55,6 +59,98 @@ def test_a_deleted_conversation_is_gone(server, model):
         assert response.status == 200
     assert server.get(path).status == 404
     assert "an end/ü" not in [each["name"] for each in server.get(PATH).json["conversations"]]
+
+
+def test_who_has_a_deleted_conversation_open_goes_on_with_an_empty_one(server, model):
+    with closing(Client(server, query="conversation=open&")) as client:
+        client.send("ask", message="A secret.")
+        client.until("done")
+        with server.request("DELETE", f"{PATH}/open") as response:
+            assert response.status == 200
+        client.send("ask", message="What did I say?")
+        client.until("done")
+    assert [m["content"] for m in model.requests[-1].json["messages"]] == ["What did I say?"]
+    assert server.get(f"{PATH}/open").json["messages"][0]["content"] == "What did I say?"
+
+
+def test_a_conversation_that_is_cleared_over_a_socket_is_listed_no_more(server, model):
+    with closing(Client(server, query="conversation=cleared&")) as client:
+        client.send("ask", message="Hello")
+        client.until("done")
+        client.send("clear")
+        assert client.until("history")["messages"] == []
+    assert "cleared" not in names(server)
+    assert server.get(f"{PATH}/cleared").status == 404
+
+
+def patch(server, name, body, **options):
+    with server.request("PATCH", f"{PATH}/{name}", body, **options) as response:
+        return Reply(response)
+
+
+def names(server, query="", **options):
+    found = server.get(f"{PATH}?{urlencode({'query': query})}", **options).json["conversations"]
+    return [each["name"] for each in found]
+
+
+def test_a_renamed_conversation_goes_on_under_its_new_name(server, model):
+    server.chat("I am Ana.", conversation="before")
+    with closing(Client(server, query="conversation=before&")) as client:
+        assert patch(server, "before", {"name": "after ü"}).json == {"name": "after ü"}
+        assert server.get(f"{PATH}/before").status == 404
+        client.send("ask", message="Who am I?")  # who has it open goes on with it
+        assert client.until("done")["conversation"] == "after ü"
+    assert len(server.get(f"{PATH}/after%20%C3%BC").json["messages"]) == 4
+    assert {"before", "after ü"} & set(names(server)) == {"after ü"}
+
+
+def test_a_conversation_that_is_open_and_empty_swaps_names_with_one_that_takes_its_name(server, model):
+    server.chat("One", conversation="full")
+    with closing(Client(server, query="conversation=empty&")) as client:
+        assert patch(server, "full", {"name": "empty"}).status == 200
+        client.send("ask", message="Two")
+        assert client.until("done")["conversation"] == "full"
+    for name, question in (("empty", "One"), ("full", "Two")):
+        assert server.get(f"{PATH}/{name}").json["messages"][0]["content"] == question
+
+
+def test_a_conversation_is_not_renamed_to_one_that_there_is_or_while_it_answers(server, model):
+    for name in ("left", "right"):
+        server.chat(name, conversation=name)
+    taken = patch(server, "left", {"name": "right"})
+    assert (taken.status, taken.message) == (409, "You have a conversation 'right' already.")
+    assert patch(server, "left", {"name": "left"}).status == 200
+    assert patch(server, "nobody", {"name": "somebody"}).status == 404
+    assert patch(server, "left", {"name": "mine"}, user="ben").status == 404
+    model.reply(answer("one two", gap=100))
+    with server.request("POST", "/ipyllm/api/chat", {"message": "?", "conversation": "left", "stream": True}) as stream:
+        stream.readline()
+        assert patch(server, "left", {"name": "new"}).status == 409
+    assert server.get(f"{PATH}/right").json["messages"][0]["content"] == "right"
+
+
+@pytest.mark.parametrize("name", ["", " x", "x\n", "a\0b", "..", "x" * 201, "\u2028", 5, None])
+def test_a_name_that_no_conversation_can_have_is_refused(server, model, name):
+    for reply in (patch(server, "any", {"name": name}), server.chat("Hi", conversation=name or "")):
+        assert reply.status == 400
+        assert "name" in reply.message or "conversation" in reply.message
+    assert patch(server, "any", {"name": "x", "model": "y"}).status == 400
+    assert model.requests == []
+
+
+def test_conversations_are_found_by_name_and_by_text(server, model):
+    model.on(lambda request: answer("They live in the  Antarctic, mostly.") if "penguin" in request.prompt else None)
+    server.chat("Where do penguins live?", conversation="Birds")
+    server.chat("Hello", conversation="Of the antarctic")
+    server.chat("Where do penguins live?", conversation="Of Ben", user="ben")
+    found = server.get(f"{PATH}?query=the%20%20ANTARCTIC").json["conversations"]
+    assert [(each["name"], each["excerpt"]) for each in found] == [
+        ("Of the antarctic", None),
+        ("Birds", "They live in the Antarctic, mostly."),
+    ]
+    assert names(server, "no such words") == []
+    assert set(names(server, "  ")) >= {"Birds", "Of the antarctic"}
+    assert names(server, "penguin", user="ben") == ["Of Ben"]
 
 
 def test_a_failed_question_leaves_the_conversation_as_it_was(server, model):

@@ -1,6 +1,7 @@
 """The WebSocket: deltas, stop, history, resume without lost or repeated text, limits."""
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -90,7 +91,8 @@ def test_a_question_is_answered_in_pieces_and_the_next_knows_the_first(client, m
     asked = [request for request in model.requests if request.json]
     assert [m["content"] for m in asked[-1].json["messages"]] == ["Count", "one two three", "Did you count?"]
     client.send("history")
-    assert len(client.until("history")["messages"]) == 4
+    messages = client.until("history")["messages"]
+    assert [message.get("id") for message in messages] == ["q1", None, "q2", None]
     assert client._lines, "the summaries are in the same frame: a page may leave this socket for another at once"
     summaries = client.until("summaries")["summaries"]
     assert [bool(summary) for summary in summaries] == [False, True, False, True]
@@ -146,6 +148,33 @@ def test_who_comes_back_gets_the_rest_and_nothing_twice(client, model, n_drops):
     done = client.until("done")
     assert client.texts[1] == WORDS == done["content"]
     assert len([request for request in model.requests if request.json]) == 1
+
+
+def test_a_kept_conversation_knows_which_questions_of_clients_were_answered(server, model):
+    query = "conversation=ids&"
+    for question_id in ("q one", None, "q one"):  # two clients may count alike
+        with closing(Client(server, query=query)) as client:
+            client.send("ask", message="The same words", **({} if question_id is None else {"id": question_id}))
+            client.until("done")
+    with closing(Client(server, query=query)) as client:
+        client.send("history")
+        messages = client.until("history")["messages"]
+    assert [m.get("id") for m in messages if m["role"] == "user"] == ["q one", None, "q one"]
+    assert {key for m in model.requests[-1].json["messages"] for key in m} == {"role", "content"}
+
+
+def test_who_comes_back_learns_how_long_ago_the_question_was_asked(client, model):
+    model.reply(answer("one two", gap=100))
+    began = time.monotonic()
+    client.send("ask", message="Count")
+    assert 0 <= client.until("answer")["elapsed_s"] <= time.monotonic() - began
+    asked = time.monotonic()
+    client.until("text")
+    client.drop()
+    client.answer = client.at = 0
+    waited = time.monotonic() - asked
+    client.connect()
+    assert waited - 0.001 <= client.until("answer")["elapsed_s"] <= time.monotonic() - began
 
 
 def test_the_history_names_the_answer_that_it_does_not_have_yet(client, model):

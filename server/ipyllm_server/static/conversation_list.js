@@ -1,13 +1,16 @@
-// The user's conversations, at the side of the page: open, delete, and names for new ones.
+// The user's conversations, at the side of the page: open, search, rename, delete, and names for new ones.
 
 import { request } from "./api.js";
-import { button, h } from "./dom.js";
+import { ConversationsPanel } from "./chat/conversations.js";
+import { h } from "./dom.js";
 
 const NAME_CHARS = 60;
+const SHOWN = 300; // rows; the search finds the others
 
 /**
  * What the list asks of the page; `current` is the name of the conversation that it shows, or null.
- * @typedef {{current: () => string | null, open: (name: string) => void, deleted: (name: string) => void, showError: (message: string) => void}} ListActions
+ * @typedef {{current: () => string | null, open: (name: string, query: string) => void, deleted: (name: string) => void,
+ *   renamed: (name: string, to: string) => void, showError: (message: string) => void}} ListActions
  */
 
 /** Lists the conversations. */
@@ -16,10 +19,16 @@ export class ConversationList {
   constructor(actions) {
     this.actions = actions;
     /** @type {string[]} */
-    this.names = [];
-    this.list = h("ul", { class: "ipyllm-list" });
-    this.found = h("div", { class: "ipyllm-footer" });
-    this.element = h("nav", { class: "ipyllm-side", "aria-label": "Conversations", hidden: true }, h("h2", {}, "Conversations"), this.list, this.found);
+    this.names = []; // of all
+    this.loads = 0;
+    this.panel = new ConversationsPanel({
+      find: () => void this.load(),
+      open: actions.open,
+      rename: (name, to) => this.rename(name, to),
+      remove: (name) => void this.remove(name),
+    });
+    this.panel.element.hidden = false; // it is hidden with the side
+    this.element = h("nav", { class: "ipyllm-side", "aria-label": "Conversations", hidden: true }, h("h2", {}, "Conversations"), this.panel.element);
     this.fold = h("button", { type: "button", class: "ipyllm-button ipyllm-fold", "aria-expanded": "false", click: () => this.show(this.element.hidden) }, "Conversations");
   }
 
@@ -30,37 +39,51 @@ export class ConversationList {
   }
 
   async load() {
+    const load = (this.loads += 1), query = this.panel.query.value.trim();
     try {
-      const { conversations } = await request("api/conversations");
-      this.names = conversations.map((/** @type {{name: string}} */ { name }) => name);
+      const all = await request("api/conversations");
+      this.names = all.conversations.map((/** @type {{name: string}} */ { name }) => name);
+      const { conversations } = query ? await request(`api/conversations?${new URLSearchParams({ query })}`) : all;
+      if (load !== this.loads) return; // another one began meanwhile
+      this.panel.current = this.actions.current() ?? "";
+      this.panel.show(conversations.slice(0, SHOWN).map((/** @type {{name: string, saved_at: string | null, excerpt: string | null}} */ { name, saved_at, excerpt }) =>
+        ({ name, changed: saved_at ?? "", title: name, excerpt: excerpt ?? name })));
+      const more = conversations.length - SHOWN;
+      if (more > 0) this.panel.found.textContent = `${more.toLocaleString()} more: search for them.`;
     } catch (error) {
       this.actions.showError(`The conversations cannot be listed: ${/** @type {Error} */ (error).message}`);
-      return;
     }
-    this.list.replaceChildren(...this.names.map((name) => {
-      const open = h("button", { type: "button", class: "ipyllm-conversation", dir: "auto", click: () => this.actions.open(name) }, name);
-      if (name === this.actions.current()) open.setAttribute("aria-current", "true");
-      return h("li", {}, open, button("delete", `Delete “${name}”`, () => this.remove(name)));
-    }));
-    this.found.textContent = this.names.length ? "" : "None yet.";
   }
 
   /** @param {string} name */
   async remove(name) {
     if (!confirm(`Delete the conversation “${name}”?`)) return;
+    if (await this.change(name, "DELETE")) this.actions.deleted(name);
+  }
+
+  /** @param {string} name @param {string} to */
+  async rename(name, to) {
+    if (!(await this.change(name, "PATCH", { name: to }))) return false;
+    this.actions.renamed(name, to);
+    await this.load();
+    return true;
+  }
+
+  /** @param {string} name @param {string} method @param {object} [body] @returns {Promise<boolean>} whether it was done */
+  async change(name, method, body) {
     try {
-      await request(`api/conversations/${encodeURIComponent(name)}`, "DELETE");
+      await request(`api/conversations/${encodeURIComponent(name)}`, method, body);
     } catch (error) {
       this.actions.showError(/** @type {Error} */ (error).message);
-      return;
+      return false;
     }
-    this.actions.deleted(name);
+    return true;
   }
 
   /** Return a name that no conversation has. @param {string} question its first */
   newName(question) {
-    const words = [...question.replace(/\s+/g, " ").trim()];
-    const name = words.length > NAME_CHARS ? `${words.slice(0, NAME_CHARS).join("")} …` : words.join("");
+    const line = question.replace(/[\s\p{Cc}\p{Cs}]+/gu, " ").trim(), words = [...line];
+    const name = words.length > NAME_CHARS ? `${words.slice(0, NAME_CHARS).join("").trim()} …` : /^\.{0,2}$/.test(line) ? "Chat" : line;
     let at = 1;
     while (this.names.includes(at > 1 ? `${name} (${at})` : name)) at += 1;
     return at > 1 ? `${name} (${at})` : name;

@@ -11,15 +11,15 @@ export function textOf(content) {
 
 /** Shows one exchange. */
 export class ExchangeView {
-  /** @param {string} question */
-  constructor(question) {
+  /** @param {string} question @param {number} [elapsed] seconds since it was asked */
+  constructor(question, elapsed = 0) {
     const reasoning = h("div"), text = h("div", { class: "ipyllm-text" });
     /** @type {Record<string, PartView>} */
     this.parts = { reasoning: new PartView(reasoning), text: new PartView(text) };
     this.question = question;
     this.isRunning = true;
     this.reasoning = h("details", { class: "ipyllm-reasoning", hidden: true }, h("summary", {}, "Reasoning"), reasoning);
-    this.startedAt = performance.now();
+    this.startedAt = performance.now() - 1000 * elapsed;
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" }, "waiting");
     this.note = h("div", { class: "ipyllm-footer", dir: "auto", hidden: true });
     this.error = h("div", { class: "ipyllm-error", hidden: true });

@@ -6,6 +6,7 @@ import { ChatConnection } from "./connection.js";
 import { ConversationList } from "./conversation_list.js";
 import { button, h } from "./dom.js";
 import { ExchangeView, textOf } from "./exchange.js";
+import { QuestionQueue } from "./question_queue.js";
 import { tabMemory } from "./tab_memory.js";
 import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
 
@@ -25,8 +26,9 @@ class Page {
     this.conversation = null;
     this.conversations = new ConversationList({
       current: () => this.conversation,
-      open: (name) => this.choose(name),
+      open: (name, query) => this.choose(name, query),
       deleted: (name) => this.forget(name),
+      renamed: (name, to) => this.renamed(name, to),
       showError: (message) => this.showError(message),
     });
     this.listed = Promise.resolve();
@@ -37,6 +39,7 @@ class Page {
     /** @type {Asked | null} */
     this.asked = null;
     this.failure = ""; // why the running answer ends, before it does
+    this.query = ""; // for which the conversation was found
     this.scrollsWithAnswer = true;
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
     this.log = h("div", { class: "ipyllm-log", role: "log", "aria-label": "Chat", tabindex: 0, scroll: () => {
@@ -50,13 +53,24 @@ class Page {
     this.composer = new TextComposer({
       send: (text) => {
         tabMemory.draft = "";
-        this.send(text);
+        if (this.composer.running) this.queue.add(text);
+        else this.send(text);
       },
+      queues: true,
       stop: () => this.connection?.send({ type: "stop" }),
       editLast: () => {},
       showError: (message) => this.showError(message),
       draft: (text) => (tabMemory.draft = text),
       limits: () => TEXT_LIMITS,
+    });
+    this.queue = new QuestionQueue({
+      conversation: () => this.conversation,
+      isIdle: () => !this.composer.running,
+      send: (text) => void this.send(text),
+      takeBack: (text) => {
+        this.composer.restore(text, []);
+        this.composer.input.focus();
+      },
     });
     window.addEventListener("pagehide", () => this.composer.close());
     this.composer.input.setAttribute("aria-label", "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer.");
@@ -64,7 +78,7 @@ class Page {
       h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.conversations.fold,
         h("button", { type: "button", class: "ipyllm-button", click: () => this.begin() }, "New chat"), this.model),
       h("div", { class: "ipyllm-body" }, this.conversations.element,
-        h("main", { class: "ipyllm-main" }, h("div", { class: "ipyllm-middle" }, this.log, this.newest), this.hint, this.notice, this.status, this.composer.element))));
+        h("main", { class: "ipyllm-main" }, h("div", { class: "ipyllm-middle" }, this.log, this.newest), this.hint, this.notice, this.status, this.queue.element, this.composer.element))));
     this.composer.takeDrops(document.body);
     setInterval(() => this.running?.tick(), 1000);
   }
@@ -117,7 +131,8 @@ class Page {
     this.connection?.close();
     this.connection = this.conversation = this.asked = this.running = null;
     this.failure = "";
-    this.composer.setRunning(false);
+    this.setRunning(false);
+    this.queue.load();
     this.showError("");
     this.conversations.show(false);
   }
@@ -126,24 +141,42 @@ class Page {
     this.log.replaceChildren(h("p", { class: "ipyllm-nothing" }, "Ask a question to begin."));
   }
 
-  /** @param {string} name */
-  choose(name) {
+  /** @param {string} name @param {string} query for which it was found */
+  choose(name, query) {
     this.leave();
     this.open(name);
+    this.query = query;
     this.conversations.load();
     this.composer.input.focus();
   }
 
   /** A conversation was deleted. @param {string} name */
   forget(name) {
-    tabMemory.setUnanswered(name, []);
     if (name === this.conversation) this.begin();
     else this.conversations.load();
+    tabMemory.move(name, null);
+  }
+
+  /** @param {string} name of a conversation @param {string} to its new name */
+  renamed(name, to) {
+    tabMemory.move(name, to);
+    if (name !== this.conversation) return;
+    this.conversation = to;
+    if (this.connection) this.connection.conversation = to; // for the next time that it connects
+    this.keep();
+  }
+
+  /** @param {boolean} running whether an answer is being given, or waited for */
+  setRunning(running) {
+    this.composer.setRunning(running);
+    this.queue.draw();
   }
 
   /** @param {string} conversation @param {string} [session] @param {number} [answer] */
   open(conversation, session = "", answer = AFTER_ALL) {
     this.conversation = conversation;
+    this.query = "";
+    this.queue.load();
     this.isGreeted = this.isNew = this.isLost = false;
     this.isReloaded = this.isResumed = false; // so that the answer that runs is asked for from its beginning
     /** @type {ChatConnection} */
@@ -202,16 +235,16 @@ class Page {
       views.push(view.element);
       questions = [];
     }
-    const isAnswered = textOf(messages.filter(({ role }) => role === "user").at(-1)?.content) === this.asked?.text;
+    const isAnswered = messages.some(({ id }) => id !== undefined && id === this.asked?.id);
     if (this.asked) {
       const wasAssumed = this.asked.isAssumed;
       if (wasAssumed) this.dropUnanswered(this.asked.text, NO_ANSWER);
       this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !unfinished;
       if (this.asked.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
     }
-    for (const { text, error, after } of tabMemory.unanswered(this.conversation).reverse()) {
+    for (const { text, error, after, summary } of tabMemory.unanswered(this.conversation).reverse()) {
       const view = new ExchangeView(text);
-      view.end({});
+      view.end({ summary });
       this.showUnanswered(view, text, error);
       views.splice(after, 0, view.element);
     }
@@ -220,8 +253,7 @@ class Page {
       this.asked = null;
       this.showError("The connection was lost before the answer began. Send the question again.");
     }
-    this.keep();
-    if (this.isLost) this.composer.setRunning(false);
+    if (this.isLost) this.setRunning(false);
     const running = this.running?.isRunning && !this.isLost ? [this.running.element] : [];
     if (!running.length) this.running = null;
     this.isLost = false;
@@ -230,10 +262,27 @@ class Page {
     if (this.isResumed && unfinished) this.connection?.again(unfinished);
     this.isReloaded = this.isResumed = false;
     this.scrollToEnd();
+    this.showFound();
+    if (isAnswered) this.asked = null;
+    this.keep();
+    if (unfinished || running.length) return;
+    if (isAnswered) this.queue.sendNext();
+    else this.queue.hold();
   }
 
-  /** @param {{question: string | null}} message */
-  onAnswer({ question }) {
+  /** Scroll to the first exchange with what was searched, and mark it. */
+  showFound() {
+    const plain = (/** @type {string} */ text) => text.split(/\s+/).join(" ").trim().toLowerCase();
+    const wanted = plain(this.query), found = wanted && [...this.log.children].find((each) => plain(each.textContent ?? "").includes(wanted));
+    this.query = "";
+    if (!found) return;
+    found.classList.add("ipyllm-found");
+    setTimeout(() => found.classList.remove("ipyllm-found"), 4000);
+    found.scrollIntoView({ block: "start" });
+  }
+
+  /** @param {{question: string | null, elapsed_s: number}} message */
+  onAnswer({ question, elapsed_s }) {
     if (this.asked && question === this.asked.id) {
       this.asked.isBegun = true;
       if (this.asked.isAssumed) { // it was about to begin when the page was loaded
@@ -242,8 +291,8 @@ class Page {
         this.asked.isAssumed = false;
       }
     }
-    if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…");
-    this.composer.setRunning(true);
+    if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…", elapsed_s);
+    this.setRunning(true);
   }
 
   /** @param {any} message */
@@ -253,7 +302,8 @@ class Page {
       this.running.element.remove();
       if (!this.log.children.length) this.clear();
       this.running = null;
-      this.composer.setRunning(false);
+      this.queue.isHeld = true;
+      this.setRunning(false);
       this.composer.restore(this.asked?.text ?? "", []);
       this.asked = null;
       this.keep();
@@ -265,13 +315,13 @@ class Page {
   onDone(message) {
     const { running, failure } = this;
     this.running?.end(message);
-    this.composer.setRunning(false);
+    this.setRunning(false);
     if (running) {
       const error = failure || (message.status === "cancelled" ? "Stopped before the first word." : "The answer is empty.");
       if (!message.content) {
         this.showUnanswered(running, running.question, error);
         const after = this.log.querySelectorAll(".ipyllm-exchange:not(.ipyllm-unanswered)").length;
-        this.addUnanswered({ text: running.question, error, after });
+        this.addUnanswered({ text: running.question, error, after, summary: message.summary });
       } else if (failure) running.showError(failure, () => this.tryAgain(running.question));
     }
     this.failure = "";
@@ -279,6 +329,8 @@ class Page {
     this.keep();
     this.announce(ENDS[message.status] ?? "The answer failed.");
     if (!this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
+    if (failure || message.status === "cancelled" || !message.content) this.queue.hold();
+    else this.queue.sendNext();
   }
 
   /** @param {ExchangeView} view @param {string} text the question @param {string} error */
@@ -315,7 +367,8 @@ class Page {
   /** @param {string} reason */
   onClosed(reason) {
     this.showHint("");
-    this.composer.setRunning(false);
+    this.queue.isHeld = true;
+    this.setRunning(false);
     this.showError(reason || "The server closed the connection.");
     if (this.running?.isRunning) this.running.end({});
     this.connection = null;
@@ -324,6 +377,7 @@ class Page {
   /** @param {string} text */
   async send(text) {
     this.showError("");
+    this.setRunning(true);
     await this.listed; // a new chat has a name of its own
     if (!this.connection) {
       const isNew = this.conversation === null;
@@ -332,7 +386,6 @@ class Page {
     }
     this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false, isAssumed: false };
     this.showQuestion(text);
-    this.composer.setRunning(true);
     this.ask();
     this.keep();
     this.scrollToEnd();
@@ -344,10 +397,10 @@ class Page {
     this.connection?.send({ type: "ask", id, message: text, ...(model ? { model } : {}) });
   }
 
-  /** @param {string} text */
-  showQuestion(text) {
+  /** @param {string} text @param {number} [elapsed] seconds since it was asked */
+  showQuestion(text, elapsed = 0) {
     this.log.querySelector(".ipyllm-nothing")?.remove();
-    this.running = new ExchangeView(text);
+    this.running = new ExchangeView(text, elapsed);
     this.log.append(this.running.element);
   }
 

@@ -1,9 +1,9 @@
-// What a tab remembers over a reload: the chat that it shows, the draft, and questions without an answer, which no history has.
+// What a tab remembers over a reload: the chat that it shows, the draft, and what no history has: questions without an answer, and those that wait.
 
-const CHAT = "ipyllm-chat", DRAFT = "ipyllm-draft", UNANSWERED = "ipyllm-unanswered"; // keys of the tab's storage
+const CHAT = "ipyllm-chat", DRAFT = "ipyllm-draft", UNANSWERED = "ipyllm-unanswered", QUEUE = "ipyllm-queue"; // keys of the tab's storage
 const MOST_UNANSWERED = 20; // of a conversation
 
-/** A question without an answer: how many answers stand before it, and why it has none. @typedef {{text: string, error: string, after: number}} Unanswered */
+/** A question without an answer: how many answers stand before it, why it has none, and what the call took. @typedef {{text: string, error: string, after: number, summary?: string}} Unanswered */
 
 /** @param {string} key @param {unknown} value */
 function remember(key, value) {
@@ -19,6 +19,19 @@ function remembered(key) {
   return JSON.parse(sessionStorage.getItem(key) ?? "null");
 }
 
+/** @param {string} key @param {string | null} conversation @returns {any[]} what is kept of a conversation */
+function listOf(key, conversation) {
+  return new Map(remembered(key)).get(conversation) ?? [];
+}
+
+/** @param {string} key @param {string | null} conversation @param {any[]} items */
+function setList(key, conversation, items) {
+  const all = new Map(remembered(key));
+  all.delete(conversation);
+  if (items.length) all.set(conversation, items);
+  remember(key, [...all]);
+}
+
 /** The storage of a tab. */
 export const tabMemory = {
   get chat() { return remembered(CHAT); },
@@ -27,15 +40,21 @@ export const tabMemory = {
   set draft(text) { remember(DRAFT, text); },
 
   /** @param {string | null} conversation @returns {Unanswered[]} the earliest first */
-  unanswered(conversation) {
-    return new Map(remembered(UNANSWERED)).get(conversation) ?? [];
-  },
-
+  unanswered(conversation) { return listOf(UNANSWERED, conversation); },
   /** @param {string | null} conversation @param {Unanswered[]} questions */
-  setUnanswered(conversation, questions) {
-    const all = new Map(remembered(UNANSWERED));
-    all.delete(conversation);
-    if (questions.length) all.set(conversation, questions.slice(-MOST_UNANSWERED));
-    remember(UNANSWERED, [...all]);
+  setUnanswered(conversation, questions) { setList(UNANSWERED, conversation, questions.slice(-MOST_UNANSWERED)); },
+
+  /** @param {string | null} conversation @returns {string[]} questions that wait */
+  queue(conversation) { return listOf(QUEUE, conversation); },
+  /** @param {string | null} conversation @param {string[]} questions */
+  setQueue(conversation, questions) { setList(QUEUE, conversation, questions); },
+
+  /** Forget what belongs to a conversation, or keep it for its new name. @param {string} conversation @param {string | null} to */
+  move(conversation, to) {
+    for (const key of [UNANSWERED, QUEUE]) {
+      const items = listOf(key, conversation);
+      setList(key, conversation, []);
+      if (to !== null) setList(key, to, items);
+    }
   },
 };

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations import saved
 from ipyllm.conversations.history import conversation, conversations, rename_conversation
+from ipyllm.conversations.search import excerpt, folded
 from ipyllm.errors import LLMError
-from ipyllm.messages import text_of
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
 from ipyllm_widgets.chat.saved_branches import (
@@ -29,7 +29,6 @@ __all__ = ["ChatConversations", "ListedConversation", "last_conversation"]
 
 _LISTED = 200  # the newest
 _TITLE_CHARS = 80
-_BEFORE_MATCH = 30  # characters
 _MADE_NAME = re.compile(r"default|chat \d+")
 
 
@@ -85,7 +84,7 @@ class ChatConversations:
 
         Without a query, the one that is ``shown`` is listed even if it is empty.
         """
-        wanted = " ".join(query.split()).casefold()
+        wanted = folded(query)
         return [
             ListedConversation(name, turns, changed, _title(name, messages), excerpt)
             for name, turns, changed, messages in self._all(shown)
@@ -161,12 +160,6 @@ def _first_question(messages: Iterable[Message]) -> str:
 
 def _excerpt(name: str, messages: Sequence[Message], wanted: str) -> str | None:
     """Return the first question; or the text around ``wanted``, None if it is nowhere."""
-    texts = [text for message in messages if (text := " ".join(text_of(message).split()))]
     if not wanted or wanted in name.casefold():
         return _first_question(messages)
-    for text in texts:
-        at = text.casefold().find(wanted)
-        if at >= 0:
-            start = max(0, at - _BEFORE_MATCH)
-            return ("… " if start else "") + shorten(text[start:], _TITLE_CHARS)
-    return None
+    return excerpt(messages, wanted)

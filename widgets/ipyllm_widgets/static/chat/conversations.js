@@ -1,11 +1,11 @@
-// The panel with the notebook's conversations: open, search, rename, delete.
+// The panel with the conversations of a notebook, or of a user of the chat server: open, search, rename, delete.
 
 import { button, h } from "../dom.js";
 
 const SEARCH_AFTER_MS = 250; // without a key
 
 /**
- * @typedef {{name: string, turns: number, changed: string, title: string, excerpt: string}} Listed
+ * @typedef {{name: string, turns?: number, changed: string, title: string, excerpt: string}} Listed
  * @typedef {{find: (query: string) => void, open: (name: string, query: string) => void,
  *   rename: (name: string, to: string) => Promise<boolean>, remove: (name: string) => void}} ConversationActions
  */
@@ -66,7 +66,7 @@ export class ConversationsPanel {
   row(item) {
     const { name, turns, changed, title, excerpt } = item;
     const when = changed ? new Date(changed).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
-    const meta = [title === name ? "" : `“${name}”`, `${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
+    const meta = [title === name ? "" : `“${name}”`, turns === undefined ? "" : `${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
     const open = h(
       "button",
       { type: "button", class: "ipyllm-conversation", ...(name === this.current ? { "aria-current": "true" } : {}), click: () => this.actions.open(name, this.query.value) },
