@@ -148,7 +148,7 @@ class ChatCalls(ConversationSwitching):
         queue = state.branches.queue
         if not len(queue):
             return
-        if response.status in {"ok", "truncated"} and not queue.held:
+        if response.status in {"ok", "truncated"}:
             with suppress(LLMError):  # its turn shows it
                 self._ask_next(state)
         else:

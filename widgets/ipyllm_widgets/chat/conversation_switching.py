@@ -153,9 +153,7 @@ class ConversationSwitching(Controller[OpenConversation]):
         known = self._open.get(id(history)) or OpenConversation(history, self._numbers)
         with self._channel.lock:
             opened = self._open.setdefault(id(history), known)
-            opened.branches.queue.held = True
-            call = opened.call
-        if call is not None:
+        while (call := opened.call) is not None:  # the next of its queue, if it has just ended
             call.cancel()
             if not (call.done.wait(_STOP_TIMEOUT_S) and opened.idle.wait(RENDER_TIMEOUT_S)):
                 raise LLMError("The answer that runs there does not stop: try again.", category="timeout")
