@@ -107,7 +107,7 @@ def test_a_hit_of_the_search_is_scrolled_to_and_marked(stage):
 def test_an_answer_goes_on_while_another_conversation_is_shown(stage):
     lab, fake = stage
     chat, panel = opened(lab, fake)
-    fake.reply(answer("It begins, **and goes on**.", gap=60))
+    fake.reply(answer(chunks=["It begins, ", "**and goes on**."], gap=60))
     chat.type("Tell me a story")
     chat.log.get_by_text("begins").wait_for()
     chat.button("New chat").click()
