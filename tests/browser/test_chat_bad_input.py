@@ -256,7 +256,7 @@ for junk in [7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 10**6, 
     chat.channel.send_change('update', turns=7, settings='x', order=[1])
 """
 TURNS = """
-name = chat._controller.path[0].name
+name = chat._controller._branches.path[0].name
 for fields in [{'branch': 7}, {'branch': []}, {'images': 'x'}, {'images': [7]}, {'text': None}, {'chars': 'x'},
                {'footer': {}}, {'error': 7}, {'error': {}}, {'parts': None}, {'parts': {'text': 7}}, {'status': 7}]:
     chat.channel.send_change('update', turns=[{'id': name, **fields}])

@@ -103,6 +103,42 @@ def test_a_hit_of_the_search_is_scrolled_to_and_marked(stage):
     }""")
 
 
+@needs_axe
+def test_an_answer_goes_on_while_another_conversation_is_shown(stage):
+    lab, fake = stage
+    chat, panel = opened(lab, fake)
+    fake.reply(answer(chunks=["It begins, ", "**and goes on**."], gap=60))
+    chat.type("Tell me a story")
+    chat.log.get_by_text("begins").wait_for()
+    chat.button("New chat").click()
+    chat.root.get_by_text("Ask something.").wait_for()
+    panel.root.locator("li", has_text=ASKED).get_by_text("answering …").wait_for()
+    fake.reply(answer("Late.", ttft=60))
+    chat.type("Who waits?")
+    panel.items.filter(has_text=ASKED).click()
+    chat.log.get_by_text("begins").wait_for()
+    assert chat.log.locator(".ipyllm-running").count() == 1, "it runs on"
+    chat.log.get_by_text("It begins").wait_for()
+    chat.button("New chat").click()
+    chat.root.get_by_text("Ask something.").wait_for()
+    assert panel.root.get_by_text("answering …").count() == 2
+    assert violations(lab.page, ".ipyllm-chat") == []
+    fake.skip_pauses()
+    panel.root.get_by_text("new answer").nth(1).wait_for()
+    assert "new answer" in chat.button("Conversations").get_attribute("title")
+    assert violations(lab.page, ".ipyllm-chat") == []
+    screenshot(lab, "chat-left-running")
+    panel.items.filter(has_text="Who waits?").click()
+    chat.log.get_by_text("Late.").wait_for()
+    panel.items.filter(has_text=ASKED).click()
+    chat.log.get_by_text("and goes on").wait_for()
+    panel.root.get_by_text("new answer").wait_for(state="detached")
+    chat.box.press("Alt+F10")
+    assert chat.model.evaluate("model => model === document.activeElement")
+    chat.model.press("Alt+F10")
+    assert chat.box.evaluate("box => box === document.activeElement")
+
+
 def test_the_keyboard_alone_is_enough(stage):
     lab, fake = stage
     chat, panel = opened(lab, fake)

@@ -116,6 +116,8 @@ class LiveAnswer:
                 self._answer.restarted.add(part)
         self.waiting: Waiting | None = None
         """What its call waits for, as the page shows it; None once it has begun."""
+        self.has_ended = False
+        """Whether the last event has come; it may not be rendered yet."""
 
     @property
     def has_begun(self) -> bool:
@@ -135,6 +137,7 @@ class LiveAnswer:
     def on_event(self, event: Event) -> None:
         """Queue an event; takes microseconds."""
         self._events.put(event)
+        self.has_ended = self.has_ended or isinstance(event, Finished)
 
     def render(self) -> list[_RenderedPart]:
         """Render the queued events; snapshots include them after :meth:`commit`."""

@@ -102,12 +102,12 @@ class LiveWidget(CommandWidget):
     """
 
     snapshot = traitlets.Dict(read_only=True).tag(sync=True)
-    _controller: Controller
+    _controller: Controller[Any]
 
     def _prepare(self) -> None:
         self._controller = self._make_controller()
 
-    def _make_controller(self) -> Controller:
+    def _make_controller(self) -> Controller[Any]:
         raise NotImplementedError
 
     def get_state(self, key: str | Iterable[str] | None = None, drop_defaults: bool = False) -> dict[str, Any]:
@@ -148,12 +148,12 @@ class LiveWidget(CommandWidget):
         return show_beside(self, type(self).__name__.removesuffix("Widget") if title is None else title, place)
 
     def stop(self) -> None:
-        """Stop the running answers, if any, and keep their text so far."""
+        """Stop the running answers that are shown, if any, and keep their text so far."""
         self._controller.stop()
 
     @property
     def running(self) -> bool:
-        """Whether an answer is streaming."""
+        """Whether an answer that is shown is streaming."""
         return self._controller.running
 
     def _ipython_display_(self) -> None:

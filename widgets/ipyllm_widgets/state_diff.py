@@ -50,13 +50,19 @@ class StateDiff:
         shown = [turn | {"parts": live_parts[id_]} if id_ in live_parts else turn for id_, turn in self._turns.items()]
         return {"seq": self._channel.seq, "turns": shown, **fields}
 
-    def send_update(self, turns: Iterable[dict[str, Any]], fields: dict[str, Any]) -> None:
-        """Send the changes since the last message, if there are any."""
+    def send_update(
+        self, turns: Iterable[dict[str, Any]], fields: dict[str, Any], live_parts: Mapping[str, Any] | None = None
+    ) -> None:
+        """Send the changes since the last message, if there are any.
+
+        ``live_parts`` are those of unfinished answers as sent so far: of a turn that is shown anew they are sent again.
+        """
         changed_turns: list[dict[str, Any]] = []
         now: dict[str, dict[str, Any]] = {}
         for turn in turns:
             known = self._turns.get(turn["id"], {})
-            if changed := _changed_fields(turn, known):
+            parts = None if known else (live_parts or {}).get(turn["id"])
+            if changed := _changed_fields(turn | {"parts": parts} if parts else turn, known):
                 changed_turns.append({"id": turn["id"], **changed})
             now[turn["id"]] = known | turn
         changed_fields = _changed_fields(fields, self._fields)

@@ -150,7 +150,7 @@ def test_a_snapshot_in_the_middle_of_an_answer_and_the_deltas_after_it_fit_toget
 def test_a_view_that_opens_while_an_answer_runs_knows_how_long(chat, models):
     widget = chat()
     begin_answer(widget, models)
-    widget._controller._began -= 42
+    widget._controller._shown._began -= 42
     assert 42 <= widget._controller.snapshot()["running_s"] < 100
     models.skip_pauses()
     widget.comm.wait_until_idle()

@@ -326,14 +326,14 @@ def test_a_new_conversation_without_an_answer_is_the_last_one_is_listed_and_keep
     assert again.comm.view_state().settings["conversation"] == name
     assert [turn["text"] for turn in shown(again)] == ["Capital of Peru?"]
     listed = ChatConversations()
-    assert [(found.name, found.turns, found.title) for found in listed.find("", name)] == [
+    assert [(found.name, found.turns, found.title) for found in listed.find("", {name: []})] == [
         (name, 1, "Capital of Peru?"),
         ("default", 1, "Capital of France?"),
     ]
-    assert [found.name for found in listed.find("peru", "default")] == [name]
+    assert [found.name for found in listed.find("peru", {})] == [name]
     assert listed.new_name() != name
     again.comm.click("forget", conversation=name)
-    assert [found.name for found in listed.find("", "default")] == ["default"]
+    assert [found.name for found in listed.find("", {})] == ["default"]
     assert again.comm.click("undo_forget", conversation=name)["error"] is None
     assert [turn["text"] for turn in shown(again)] == ["Capital of Peru?"]
 

@@ -142,7 +142,7 @@ def test_clearing_can_be_undone_until_something_else_was_asked(chat, models):
 def test_what_had_come_of_an_answer_comes_back_with_its_question(chat, models, away, back):
     widget = chat()
     begin_answer(widget, models)
-    call = widget._controller._call
+    call = widget._controller._shown.call
     which = {"turn": widget.comm.view_state().order[0]} if away == "delete" else {}
     widget.comm.click(away, **which)
     with pytest.raises(LLMError, match="cancelled"):
@@ -162,7 +162,7 @@ def test_clearing_stops_an_answer_that_is_continued(chat, models):
     models.default = fakes.drip(" word", every=0.01)
     widget.comm.click("resume", turn=one)
     widget.comm.wait_for(lambda shown: "word" in shown.html())
-    call = widget._controller._call
+    call = widget._controller._shown.call
     widget.comm.click("clear")
     models.wait_for(lambda: models.requests[-1].closed_by_client)
     with pytest.raises(LLMError, match="cancelled"):

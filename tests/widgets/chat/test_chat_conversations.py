@@ -137,18 +137,6 @@ def test_deleted_it_is_gone_from_list_and_ledger_and_undo_brings_it_back(widget,
     assert len(conversation("plans")) == 2
 
 
-def test_while_an_answer_streams_another_cannot_be_shown_and_a_hidden_one_can_be_deleted(widget, models):
-    conversation("other").add_message("user", "Mine")
-    models.default = fakes.drip("word ", every=0.02)
-    widget.comm.click("send", text="Long")
-    assert "still streaming" in widget.comm.click("switch", conversation="other")["error"]
-    assert "still streaming" in widget.comm.click("forget", conversation="default")["error"]
-    assert widget.comm.click("forget", conversation="other")["error"] is None
-    widget.comm.click("stop")
-    shown = widget.comm.wait_until_idle()
-    assert shown.turns[0]["status"] == "cancelled"
-
-
 def test_a_history_without_a_name_has_none():
     assert ConversationHistory().name is None
     assert conversation("named").name == "named"

@@ -46,8 +46,9 @@ class ChatController(ChatCalls):
     """
 
     def close(self) -> None:
-        """Stop the running answer, and stop observing the conversation."""
+        """Stop the running answers, and stop observing the conversation."""
         self._stop_observing()
+        self._shown.is_unsaved = True
         self._save_branches()
         super().close()
 
@@ -55,11 +56,11 @@ class ChatController(ChatCalls):
 
     def draft(self, text: str, **counts: Any) -> None:
         """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
-        has_changed = text != self._draft
+        has_changed = text != self._shown.draft
         super().draft(text, **counts)
         if has_changed:
             with self._channel.lock:
-                self._save_unsent()
+                self._shown.save_unsent()
 
     def regenerate(self, turn: str) -> Call:
         """Ask a question again, on a new branch; a turn without an answer is replaced."""
@@ -77,7 +78,7 @@ class ChatController(ChatCalls):
             node = self._branches.shown_turn(turn)
             message = node.question if text is None else with_text(node.question, replace_surrogates(text))
             self._branches.show_before(node, replace=text is None)
-            return self._ask(message)
+            return self._ask(self._shown, message)
 
     def select(self, turn: str, branch: int) -> None:
         """Show another branch at this turn, counted from 1."""
@@ -91,16 +92,15 @@ class ChatController(ChatCalls):
         """Delete a question and its answer; later turns stay."""
         with self._channel.lock:
             node = self._branches.shown_turn(turn)
-            self._stop_if_running(node)
+            if node.name in self._shown.live:
+                self._shown.drop_running()
             self._branches.remove(node)
             self._publish()
 
     def clear(self) -> None:
         """Delete the conversation and its branches; the system prompt stays."""
         with self._channel.lock:
-            if self.running:
-                self.stop()
-                self._end()
+            self._shown.drop_running()
             self._branches.clear()
             self._publish()
 
@@ -203,19 +203,8 @@ class ChatController(ChatCalls):
                 return file_text(node.question, file)
             if part != "answer":
                 return question_text(node.question)
-            live = self._live.get(turn)
+            live = self._shown.live.get(turn)
             return live.source("text") if live is not None else node.answer or (node.response or _NO_RESPONSE).content
-
-    @property
-    def path(self) -> list[TurnNode]:
-        """The shown turns, the oldest first."""
-        with self._channel.lock:
-            return list(self._branches.path)
-
-    def _stop_if_running(self, node: TurnNode) -> None:
-        if node.name in self._live:
-            self.stop()
-            self._end()
 
     # ---- output -----------------------------------------------------------------------------------
 
@@ -236,7 +225,7 @@ class ChatController(ChatCalls):
             system = self.history.system
             messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
             for node in self._branches.path:
-                live = self._live.get(node.name)
+                live = self._shown.live.get(node.name)
                 if node.turn is None:
                     messages += unanswered_messages(node, live)
                     continue
@@ -253,7 +242,7 @@ class ChatController(ChatCalls):
         return [self._turn_payload(node) for node in self._branches.path]
 
     def _turn_payload(self, node: TurnNode) -> dict[str, Any]:
-        live = self._live.get(node.name)
+        live = self._shown.live.get(node.name)
         waiting = live.waiting if live is not None else None
         return turn_payload(
             node,
@@ -265,7 +254,7 @@ class ChatController(ChatCalls):
         )
 
     def _totals(self) -> str:
-        return str(self.totals)
+        return str(self._shown.totals)
 
     def _settings(self) -> dict[str, Any]:
         settings = self.settings
@@ -279,5 +268,6 @@ class ChatController(ChatCalls):
             "params": settings.params,
             "queue": self._branches.queue.as_json(),
             "conversation": self.name,
+            "elsewhere": self._elsewhere(),
             "limits": {"image": MAX_IMAGE_BYTES, "images": MAX_MESSAGE_IMAGE_BYTES},
         }

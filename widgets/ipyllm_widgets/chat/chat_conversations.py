@@ -20,7 +20,8 @@ from ipyllm_widgets.chat.saved_branches import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
@@ -79,33 +80,35 @@ class ChatConversations:
     def __init__(self) -> None:
         self._removed: dict[str, tuple[ConversationHistory, dict[str, Any] | None]] = {}
 
-    def find(self, query: str, shown: str) -> list[ListedConversation]:
+    def find(self, query: str, opened: Mapping[str, Sequence[Message]]) -> list[ListedConversation]:
         """Return the conversations that contain ``query``, the one that changed last first; all for an empty query.
 
-        Without a query, the one that is ``shown`` is listed even if it is empty.
+        Those that are ``opened``, with their messages by name, are listed even if the ledger does not have them.
         """
         wanted = folded(query)
         return [
             ListedConversation(name, turns, changed, _title(name, messages), excerpt)
-            for name, turns, changed, messages in self._all(shown)
+            for name, turns, changed, messages in self._all(opened)
             if (excerpt := _excerpt(name, messages, wanted)) is not None
         ]
 
-    def _all(self, shown: str) -> Iterator[tuple[str, int, str, list[Message]]]:
+    def _all(self, opened: Mapping[str, Sequence[Message]]) -> Iterator[tuple[str, int, str, Sequence[Message]]]:
         """Yield name, number of turns, last change and messages: saved ones first, then those of this process only."""
-        kept = {name: (saved_at, len(asked), asked) for name, saved_at, asked in unanswered_conversations(_LISTED)}
+        kept: dict[str, tuple[datetime, int, Sequence[Message]]] = {}
+        kept |= {name: (saved_at, len(asked), asked) for name, saved_at, asked in unanswered_conversations(_LISTED)}
         for found in saved.saved_conversations(_LISTED):
             turns = found.contents.turns
             kept[found.name] = found.saved_at, len(turns), [message for turn in turns for message in turn.messages]
         for name, history in conversations().items():
-            if name not in kept and (name == shown or history.turns):
-                yield name, len(history.turns), "", history.to_messages()
+            if name not in kept and (name in opened or history.turns):
+                messages = opened.get(name) or history.to_messages()
+                yield name, sum(message["role"] == "user" for message in messages), "", messages
         for name, (saved_at, n, messages) in sorted(kept.items(), key=lambda item: item[1][0], reverse=True):
             yield name, n, saved_at.isoformat(), messages
 
-    def new_name(self, taken_name: str = "") -> str:
-        """Return a name that no conversation has which is not empty; nor ``taken_name``, in any case."""
-        taken = {found.name for found in saved.saved_conversations(_LISTED)} | {taken_name}
+    def new_name(self, taken_names: Iterable[str] = ()) -> str:
+        """Return a name that no conversation has which is not empty or was deleted; nor one of ``taken_names``."""
+        taken = {found.name for found in saved.saved_conversations(_LISTED)} | {*taken_names, *self._removed}
         taken |= {name for name, history in conversations().items() if len(history)}
         taken |= {name for name, _, _ in unanswered_conversations(_LISTED)}
         return next(name for n in count(2) if (name := f"chat {n}") not in taken)

@@ -220,7 +220,7 @@ class ChatWidget(LiveWidget):
         return self._controller.send(text, images, files)
 
     def switch(self, conversation: str | None = None) -> None:
-        """Show another conversation.
+        """Show another conversation. An answer that streams in the one that is left goes on.
 
         Parameters
         ----------
@@ -230,10 +230,11 @@ class ChatWidget(LiveWidget):
         Raises
         ------
         LLMError
-            An answer is still streaming, or the name is not text.
+            The name is not text.
         """
         if conversation is None:
-            conversation = self._conversations.new_name(self._name if self._controller.path else "")
+            opened = self._controller.open_messages()
+            conversation = self._conversations.new_name(name for name, messages in opened.items() if messages)
         self._controller.show(conversation_named(conversation, tell=False))
 
     def rate(self, feedback: Feedback | None) -> None:
@@ -276,7 +277,7 @@ class ChatWidget(LiveWidget):
         self._controller.queue(text, *received_files(buffers, files))
 
     def _do_conversations(self, content: dict[str, Any], _buffers: Sequence[Any], *, query: str) -> None:
-        found = self._conversations.find(query, self._name)
+        found = self._conversations.find(query, self._controller.open_messages())
         self.channel.send("conversations", nonce=content.get("nonce"), items=[item._asdict() for item in found])
 
     def _do_switch(self, _content: dict[str, Any], _buffers: Sequence[Any], conversation: str | None = None) -> None:
@@ -287,15 +288,17 @@ class ChatWidget(LiveWidget):
         self._controller.refresh()
 
     def _do_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:
-        if conversation == self._name and self._controller.running:
-            raise bad_request("An answer is still streaming: stop it first, or wait until it ends.")
+        history = conversation_named(conversation, tell=False)
+        self._controller.end_answer(history)
         self._conversations.remove(conversation)
-        if conversation == self._name:
+        if history is self._history:
             self.switch()
+        self._controller.put_away(history)
         save_branches(conversation, None)
 
     def _do_undo_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:
         self._conversations.restore(conversation)
+        self._controller.bring_back(conversation_named(conversation, tell=False))
         self.switch(conversation)
 
     def _do_unqueue(self, content: dict[str, Any], _buffers: Sequence[Any], *, question: str) -> None:

@@ -182,9 +182,9 @@ class TurnTree:
                     parent.shown_child = parent = other
                 path += unanswered
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
-                if node.turn is not None:  # a cell was run again
-                    node.question, node.response, node.parts, node.note = question_of(turn), None, None, ""
-                    node.tool_calls = ()
+                # A cell was run again, or another widget has the answer.
+                node.question, node.response, node.parts, node.note = question_of(turn), None, None, ""
+                node.tool_calls = ()
                 node.turn = turn
             parent.shown_child = parent = node
             seen.add(node.name)

@@ -18,6 +18,7 @@ from ipyllm_widgets.compare.saved_rounds import look_up_draft, look_up_rounds, s
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.draft_estimate import NextCall
+from ipyllm_widgets.live_state import LiveState
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.static_output import StaticContent
 
@@ -37,7 +38,7 @@ _MIN_ARMS = 2
 _LONG_COMPARISON = 10  # rounds; longer ones are rendered more seldom for the static output
 
 
-class CompareController(Controller):
+class CompareController(Controller[LiveState]):
     """Asks several models the same questions, one after another. Each question with its answers is a round.
 
     A question that follows is sent to each model with its own answers to the earlier ones. The conversation is made of
@@ -56,10 +57,9 @@ class CompareController(Controller):
     def __init__(
         self, settings: CompareSettings, channel: MessageChannel, on_error: Callable[[Exception], None], name: str
     ) -> None:
-        super().__init__(channel, on_error)
+        super().__init__(LiveState(look_up_draft(name) if name else ""), channel, on_error)
         self.settings = settings
         self.name = name
-        self._draft = look_up_draft(name) if name else ""
         self.rounds = look_up_rounds(name) if name else []
         self._cleared: list[CompareRound] = []
         self._count = self.rounds[-1].number if self.rounds else 0
@@ -89,7 +89,7 @@ class CompareController(Controller):
 
     def draft(self, text: str, **counts: Any) -> None:
         """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
-        if self.name and text != self._draft:
+        if self.name and text != self._shown.draft:
             save_draft(self.name, text)
         super().draft(text, **counts)
 
@@ -110,13 +110,13 @@ class CompareController(Controller):
             asked = self._next_round(question)
             self.rounds.append(asked)
             self._count += 1
-            self._begin(asked.answers)
-            self._call = comparison = asked.comparison
+            self._shown.begin(asked.answers)
+            self._shown.call = comparison = asked.comparison
             try:
-                comparison.start(lambda index, event: self._receive(asked.answers[index], event))
+                comparison.start(lambda index, event: self._receive(self._shown, asked.answers[index], event))
             except BaseException:  # an interrupt: requests that were not sent would never end
                 self.rounds.remove(asked)
-                self._end()
+                self._shown.end()
                 raise
             finally:
                 self._save()
@@ -195,13 +195,13 @@ class CompareController(Controller):
             before, comparison = asked.answers[index], asked.comparison
             had_vote = comparison.vote_cast is not None
             answer = asked.renew_answer(index)
-            self._begin([answer])
-            self._call = comparison
+            self._shown.begin([answer])
+            self._shown.call = comparison
             try:
-                comparison.ask_again(index, lambda event: self._receive(answer, event))
+                comparison.ask_again(index, lambda event: self._receive(self._shown, answer, event))
             except BaseException:  # an interrupt
                 asked.answers[index] = before
-                self._end()
+                self._shown.end()
                 raise
             finally:
                 if had_vote:
@@ -352,13 +352,13 @@ class CompareController(Controller):
     def _static_interval_s(self) -> float:
         return super()._static_interval_s() * (1 + len(self.rounds) / _LONG_COMPARISON)
 
-    def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
+    def _on_finished(self, _state: LiveState, /, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         if self.rounds:
             self.rounds[-1].parts[answer.name] = parts
             self._save()
 
     def _turns(self) -> list[dict[str, Any]]:
-        return [turn for asked in self.rounds for turn in asked.turns(self._live)]
+        return [turn for asked in self.rounds for turn in asked.turns(self._shown.live)]
 
     def _totals(self) -> str:
         return self._ranking

@@ -4,7 +4,7 @@ import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
 import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
-import { ConversationsPanel } from "./conversations.js";
+import { ConversationsPanel, MARKS } from "./conversations.js";
 import { MessageKeys } from "./message_keys.js";
 import { QueueView } from "./queue.js";
 import { TurnView } from "./turn.js";
@@ -43,6 +43,8 @@ class ChatView extends LiveView {
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
     this.runningSince = 0; // when the running answer began, as a snapshot tells, until it is drawn
+    /** @type {Record<string, string>} */
+    this.elsewhere = {};
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel((changes) => this.ask("set", changes), (params) => this.commands.send("set", { params }));
     this.conversations = new ConversationsPanel({
@@ -100,9 +102,10 @@ class ChatView extends LiveView {
     this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
     this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line, / lists your prompts.");
     this.totals = h("span", { class: "ipyllm-footer" });
-    const create = h("button", { type: "button", class: "ipyllm-button", title: "Begin a conversation; this one is kept", click: () => this.switchTo({}) }, "New chat");
+    const create = h("button", { type: "button", class: "ipyllm-button", title: "Begin a conversation; this one is kept, and its answer goes on", click: () => this.switchTo({}) }, "New chat");
     this.settingsButton = foldButton("Settings", this.settings.element, () => this.settings.system.focus());
-    const conversations = foldButton("Conversations", this.conversations.element, () => {
+    this.news = h("div", { class: "ipyllm-away", "aria-live": "polite" });
+    this.conversationsButton = foldButton("Conversations", this.conversations.element, () => {
       this.conversations.find();
       this.conversations.query.focus();
     });
@@ -115,13 +118,15 @@ class ChatView extends LiveView {
         "aria-label": "Chat with a language model",
         keydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
+          if (event.key === "F10" && event.altKey) this.toBar(event);
         },
       },
-      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, this.settings.models, create, conversations, this.settingsButton, formats, clear),
+      (this.bar = h("div", { class: "ipyllm-head", "aria-keyshortcuts": "Alt+F10" }, this.settings.model, this.settings.options, this.settings.models, create, this.conversationsButton, this.settingsButton, formats, clear)),
       this.conversations.element,
       this.settings.element,
       h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),
       this.status,
+      this.news,
       this.notice,
       this.hint,
       this.undo,
@@ -129,6 +134,13 @@ class ChatView extends LiveView {
       this.composer.element,
       h("div", { class: "ipyllm-totals" }, this.totals, this.estimate),
     );
+  }
+
+  /** Move the focus to the bar, from there to the text box. @param {KeyboardEvent} event */
+  toBar(event) {
+    event.preventDefault();
+    const isThere = this.bar.contains(document.activeElement);
+    (isThere ? this.composer.input : /** @type {HTMLElement} */ (this.bar.querySelector("input, button"))).focus();
   }
 
   /** Show another conversation. @param {{conversation?: string}} which none: a new one */
@@ -266,20 +278,35 @@ class ChatView extends LiveView {
     if (!order.length && !this.pending.size) this.log.prepend(this.emptyHint);
     this.announce(running, this.views.get(running ?? "")?.state ?? "", (id) => {
       const turn = turns.get(id);
-      return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
+      if (!turn) return ""; // another conversation is shown, where it goes on
+      return turn.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn.footer}`;
     });
     this.settings.update(settings);
     const set = [...(settings.system ? ["a system prompt"] : []), ...Object.keys(settings.params ?? {})];
     this.settingsButton.classList.toggle("ipyllm-set", set.length > 0);
     this.settingsButton.title = set.length ? `Set: ${set.join(", ")}` : "";
     this.estimateAnew(settings.model);
-    this.conversations.setCurrent(settings.conversation);
+    this.showElsewhere(gone ? {} : (settings.elsewhere ?? {}));
     this.composer.setRunning(!idle);
     this.queue.update(settings.queue ?? [], idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
     this.messageKeys?.refresh();
     this.keepAtEnd();
     this.offerNewest();
+  }
+
+  /** Show what goes on in conversations that are not shown. @param {Record<string, string>} elsewhere */
+  showElsewhere(elsewhere) {
+    this.conversations.setCurrent(this.state.settings.conversation, elsewhere);
+    const names = Object.keys(elsewhere);
+    const said = (/** @type {string} */ name) => `“${name}”: ${MARKS[elsewhere[name]]}`;
+    const ended = names.filter((name) => elsewhere[name] !== "running");
+    const came = ended.filter((name) => this.elsewhere[name] === "running");
+    if (came.length) this.news.textContent = came.map(said).join(", ");
+    this.elsewhere = elsewhere;
+    this.conversationsButton.classList.toggle("ipyllm-set", ended.length > 0);
+    this.conversationsButton.classList.toggle("ipyllm-busy", names.length > 0 && !ended.length);
+    this.conversationsButton.title = names.map(said).join(", ");
   }
 
   /** @param {string} message */

@@ -4,6 +4,9 @@ import { button, h } from "../dom.js";
 
 const SEARCH_AFTER_MS = 250; // without a key
 
+/** @type {Record<string, string>} what goes on in a conversation that is not shown */
+export const MARKS = { running: "answering …", new: "new answer", failed: "failed" };
+
 /**
  * @typedef {{name: string, turns?: number, changed: string, title: string, excerpt: string}} Listed
  * @typedef {{find: (query: string) => void, open: (name: string, query: string) => void,
@@ -16,6 +19,8 @@ export class ConversationsPanel {
   constructor(actions) {
     this.actions = actions;
     this.current = "";
+    /** @type {Record<string, string>} */
+    this.elsewhere = {};
     /** @type {Listed[]} */
     this.items = [];
     this.shown = "";
@@ -40,17 +45,18 @@ export class ConversationsPanel {
     if (!this.element.hidden) this.actions.find(this.query.value);
   }
 
-  /** @param {string} name of the conversation that is shown */
-  setCurrent(name) {
-    if (name === this.current) return;
+  /** @param {string} name of the conversation that is shown @param {Record<string, string>} elsewhere what goes on in others */
+  setCurrent(name, elsewhere) {
+    if (name === this.current && JSON.stringify(elsewhere) === JSON.stringify(this.elsewhere)) return;
     this.current = name;
+    this.elsewhere = elsewhere;
     this.show(this.items);
     this.find();
   }
 
   /** @param {Listed[]} items */
   show(items) {
-    const shown = JSON.stringify([items, this.current, this.query.value]);
+    const shown = JSON.stringify([items, this.current, this.elsewhere, this.query.value]);
     this.items = items;
     // Replacing a row would lose a name that is being typed, or a click that has begun.
     if (this.editing || shown === this.shown) return;
@@ -67,10 +73,12 @@ export class ConversationsPanel {
     const { name, turns, changed, title, excerpt } = item;
     const when = changed ? new Date(changed).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }) : "";
     const meta = [title === name ? "" : `“${name}”`, turns === undefined ? "" : `${turns} ${turns === 1 ? "turn" : "turns"}`, when].filter(Boolean).join(" · ");
+    const mark = MARKS[this.elsewhere[name]] ? this.elsewhere[name] : "";
     const open = h(
       "button",
       { type: "button", class: "ipyllm-conversation", ...(name === this.current ? { "aria-current": "true" } : {}), click: () => this.actions.open(name, this.query.value) },
       h("b", { dir: "auto" }, title),
+      ...(mark ? [h("span", { class: `ipyllm-mark ipyllm-mark-${mark}` }, MARKS[mark])] : []),
       h("span", { class: "ipyllm-footer" }, meta),
       ...(excerpt === title ? [] : [h("span", { class: "ipyllm-excerpt", dir: "auto" }, excerpt)]),
     );
