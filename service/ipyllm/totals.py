@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Self
 
 from ipyllm.response import NOT_BILLED
@@ -12,7 +12,7 @@ from ipyllm.text.format import UNKNOWN, money
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipyllm.response import ChatResponse
+    from ipyllm.response import ChatResponse, Usage
 
 __all__ = ["CostTotal", "TokenTotal"]
 
@@ -96,7 +96,7 @@ class CostTotal:
 
 @dataclass(frozen=True, slots=True)
 class TokenTotal:
-    """Tokens of calls as the servers counted them; estimates are not part of it.
+    """Tokens of calls as the servers counted them; estimates are not added to counts.
 
     Attributes
     ----------
@@ -106,6 +106,10 @@ class TokenTotal:
         Number of calls.
     n_uncounted : int
         Those of them without a count of input or output. If there are any, the sums are lower bounds.
+    n_estimated : int
+        Those of the uncounted that have an estimate of what is missing.
+    input_estimated, output_estimated : int
+        Sums of these estimates; shown if they are all that is known.
 
     Examples
     --------
@@ -113,12 +117,17 @@ class TokenTotal:
     36 → 120 tokens
     >>> print(TokenTotal(36, 120, n=1) + TokenTotal(n=1, n_uncounted=1), "|", TokenTotal(n=1, n_uncounted=1))
     ≥ 36 → 120 tokens, 1 of 2 not counted | tokens not counted
+    >>> print(TokenTotal(n=1, n_uncounted=1, n_estimated=1, input_estimated=13, output_estimated=153))
+    ~13 → ~153 tokens
     """
 
     input_tokens: int = 0
     output_tokens: int = 0
     n: int = 0
     n_uncounted: int = 0
+    n_estimated: int = 0
+    input_estimated: int = 0
+    output_estimated: int = 0
 
     @classmethod
     def of_response(cls, response: ChatResponse) -> Self:
@@ -129,15 +138,13 @@ class TokenTotal:
             sum(usage.output_tokens or 0 for usage in usages),
             len(usages),
             sum(usage.total_tokens is None for usage in usages),
+            sum(usage.total_tokens is None and _has_estimate(usage) for usage in usages),
+            sum(usage.input_tokens_estimated or 0 for usage in usages if usage.input_tokens is None),
+            sum(usage.output_tokens_estimated or 0 for usage in usages if usage.output_tokens is None),
         )
 
     def __add__(self, other: TokenTotal) -> TokenTotal:
-        return TokenTotal(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.n + other.n,
-            self.n_uncounted + other.n_uncounted,
-        )
+        return TokenTotal(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def caveat(self) -> str:
@@ -145,7 +152,20 @@ class TokenTotal:
         return f"{self.n_uncounted:,} of {self.n:,} not counted" if self.n_uncounted else ""
 
     def __str__(self) -> str:
+        if 0 < self.n_estimated == self.n:
+            input_ = _estimate(self.input_tokens, self.input_estimated)
+            return f"{input_} → {_estimate(self.output_tokens, self.output_estimated)} tokens"
         if self.n_uncounted and not (self.input_tokens or self.output_tokens):
             return "tokens not counted"
         tokens = f"{self.input_tokens:,} → {self.output_tokens:,} tokens"
         return f"≥ {tokens}, {self.caveat}" if self.n_uncounted else tokens
+
+
+def _has_estimate(usage: Usage) -> bool:
+    """Return whether each missing count has an estimate."""
+    sides = ((usage.input_tokens, usage.input_tokens_estimated), (usage.output_tokens, usage.output_tokens_estimated))
+    return all(count is not None or estimate is not None for count, estimate in sides)
+
+
+def _estimate(counted: int, estimated: int) -> str:
+    return f"~{counted + estimated:,}" if estimated else f"{counted:,}"

@@ -85,6 +85,18 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
     opened.wait_for(state="hidden")
     assert first.evaluate("button => button === document.activeElement")
 
+    # A click anywhere in a row opens its call, and a double click selects a word.
+    row = shown.locator(".ipyllm-calls tbody tr").first
+    row.locator("td").last.dblclick(position={"x": 12, "y": 10})
+    lab.page.wait_for_timeout(500)
+    assert lab.page.evaluate("getSelection().toString().trim()") == "While"
+    assert opened.is_hidden()
+    row.locator(".status").click()
+    opened.get_by_text("While it runs").wait_for()
+    lab.page.keyboard.press("Escape")
+    opened.wait_for(state="hidden")
+    assert row.locator("button, [tabindex]").count() == 1
+
     with lab.page.expect_download() as download:
         shown.get_by_role("button", name="CSV").click()
     assert "openai/gpt-6-sol" in Path(download.value.path()).read_text()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipyllm.dataframes.call_totals import token_total
 from ipyllm.response import NOT_SENT, ChatResponse, Usage
 from ipyllm.totals import CostTotal, TokenTotal
 
@@ -56,6 +60,27 @@ def test_tokens_that_were_not_counted_are_said(calls, said):
     steps = tuple(ChatResponse(usage=Usage(*call)) for call in calls)
     assert str(TokenTotal.of_response(ChatResponse(steps=steps))) == said
     assert str(sum(map(TokenTotal.of_response, steps), TokenTotal())) == said
+
+
+@pytest.mark.parametrize(
+    ("usages", "said"),
+    [
+        ([Usage(input_tokens_estimated=13, output_tokens_estimated=153)], "~13 → ~153 tokens"),
+        ([Usage(input_tokens=13, output_tokens_estimated=153)], "13 → ~153 tokens"),
+        ([Usage(input_tokens_estimated=13, output_tokens_estimated=1500)] * 2, "~26 → ~3,000 tokens"),
+        (
+            [Usage(36, 120), Usage(input_tokens_estimated=13, output_tokens_estimated=153)],
+            "≥ 36 → 120 tokens, 1 of 2 not counted",
+        ),
+        ([Usage(input_tokens_estimated=13, output_tokens_estimated=153), Usage()], "tokens not counted"),
+        ([Usage(input_tokens_estimated=13)], "tokens not counted"),
+    ],
+)
+def test_where_all_that_is_known_are_estimates_the_total_has_them_as_a_line_has(usages, said):
+    steps = tuple(ChatResponse(usage=usage) for usage in usages)
+    assert str(TokenTotal.of_response(ChatResponse(steps=steps))) == said
+    rows = pd.DataFrame([asdict(usage) | {"usage_source": "server"} for usage in usages])
+    assert str(token_total(rows)) == said
 
 
 def test_a_call_that_was_never_sent_has_no_tokens_to_count():

@@ -54,3 +54,17 @@ def test_a_setting_that_is_wrong_means_no_estimate_and_is_no_bug():
 
     estimated(DraftEstimator(next_calls, lambda _view, said: told.append(said), told.append), "Why?")
     assert told == [""]
+
+
+@pytest.mark.parametrize(
+    ("models", "says"),
+    [
+        (["openai/free", "openai/unpriced"], " · free for 1 of 2 models, 1 price unknown"),
+        (["openai/free", "openai/free"], " · free"),
+        (["openai/unpriced"], " to send"),
+    ],
+)
+def test_what_is_free_for_one_model_is_not_called_free_beside_an_unknown_price(monkeypatch, models, says):
+    monkeypatch.setenv("IPYLLM_PRICES", '{"openai/free": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}}')
+    calls = [NextCall(create_llm_service(model), "", []) for model in models]
+    assert estimate_sentence(Draft("Why?"), calls, [[] for _ in calls]).endswith(says)

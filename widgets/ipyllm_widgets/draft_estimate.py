@@ -171,7 +171,7 @@ def _cost(services: Sequence[BaseLLMService], sent: Sequence[int]) -> str:
         return ""
     missing = f", {count(unknown, 'price')} unknown" if (unknown := len(prices) - len(known)) else ""
     if not any(price.input_usd_per_mtok or price.output_usd_per_mtok for price, _ in known):
-        return f"free{missing}"
+        return f"free for {len(known)} of {len(prices)} models{missing}" if unknown else "free"
     total = sum(tokens * price.input_usd_per_mtok / 1e6 for price, tokens in known)
     return f"~{money(float(f'{total:.2g}'))} and the {'answers' if len(services) > 1 else 'answer'}{missing}"
 

@@ -161,6 +161,8 @@ def _total_cost(comparison: Comparison) -> str:
     if not known:
         return "unknown"
     total = sum(known)
+    if unknown and not total:
+        return f"unknown for {unknown} of {len(highest)} arms, free for the others"
     repeated = any(arm.request.tools or arm.request.schema is not None for arm in comparison.arms)
     text = f"at most {money(total)}{' for one request to each arm' if repeated else ''}" if total else "free"
     return text + (f", plus the unknown cost of {unknown} of {len(highest)} arms" if unknown else "")

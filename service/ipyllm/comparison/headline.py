@@ -197,15 +197,16 @@ class _Findings:
         return f"score on {self.metric.label}" if self.metric.kind == "score" else self.metric.label
 
     def _superlative(self, of: str) -> str:
-        label = self.metric.label
+        label, of_two = self.metric.label, len(self.values) == 2  # noqa: PLR2004
         if self.metric.higher_is_better is None:
-            return f"has the highest mean {label}{of}"
+            return f"has the {'higher' if of_two else 'highest'} mean {label}{of}"
+        fastest = f"is {'faster' if of_two else 'fastest'}{of} by {label}"
         return {
-            "score": f"is best{of} on {label}",
-            "time": f"is fastest{of} by {label}",
-            "speed": f"is fastest{of} by {label}",
-            "money": f"is cheapest{of}",
-            "errors": f"fails least{of}",
+            "score": f"is {'better' if of_two else 'best'}{of} on {label}",
+            "time": fastest,
+            "speed": fastest,
+            "money": f"is {'cheaper' if of_two else 'cheapest'}{of}",
+            "errors": f"fails {'less' if of_two else 'least'}{of}",
         }[self.metric.kind]
 
     def _row(self, arm: str) -> dict[Any, Any] | None:
@@ -285,7 +286,7 @@ class _Findings:
             subject = "They" if not unknown else join_names(known, limit=MAX_NAMES)
             return f"{subject} cost {cost}{missing}{self._left_out(known)}"
         other = self.best if cheapest != self.best else dearer[0]
-        start = f"Of these, {cheapest} costs least: {_amount(costs[cheapest])} a call"
+        start = f"Of these, {cheapest} costs {'least' if among[2:] else 'less'}: {_amount(costs[cheapest])} a call"
         return f"{start}{self._compared(costs, cheapest, other)}{missing}{self._left_out(known)}"
 
     def _cost_of_best(self, costs: dict[str, float]) -> str:

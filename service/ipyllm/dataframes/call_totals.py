@@ -21,9 +21,29 @@ def cost_total(calls: pd.DataFrame) -> CostTotal:
 
 
 def token_total(calls: pd.DataFrame) -> TokenTotal:
-    """Return the total of the tokens that servers counted."""
-    input_tokens, output_tokens = (int(counted(calls, name).sum()) for name in ("input_tokens", "output_tokens"))
-    return TokenTotal(input_tokens, output_tokens, len(calls), int(is_uncounted(calls).sum()))
+    """Return the total of the tokens that servers counted, and of the estimates of others."""
+    names = ("input_tokens", "output_tokens")
+    columns = [counted(calls, name) for name in names]
+    uncounted = is_uncounted(calls)
+    estimates = [
+        _estimated(calls, f"{name}_estimated").where(column.isna()) for name, column in zip(names, columns, strict=True)
+    ]
+    has_estimate = uncounted
+    for column, estimate in zip(columns, estimates, strict=True):
+        has_estimate = has_estimate & (column.notna() | estimate.notna())
+    return TokenTotal(
+        *(int(column.sum()) for column in columns),
+        n=len(calls),
+        n_uncounted=int(uncounted.sum()),
+        n_estimated=int(has_estimate.sum()),
+        input_estimated=int(estimates[0].sum()),
+        output_estimated=int(estimates[1].sum()),
+    )
+
+
+def _estimated(calls: pd.DataFrame, name: str) -> pd.Series[float]:
+    """Return a column of estimates as floats; a table without it has none."""
+    return as_float(calls[name]) if name in calls.columns else counted(calls, "input_tokens") * float("nan")
 
 
 def counted(calls: pd.DataFrame, name: str) -> pd.Series[float]:

@@ -59,36 +59,51 @@ def arms_conclusion(observed: Observations, rows: dict[str, dict[str, Any]], lev
 
 @dataclass(frozen=True)
 class _Claim:
-    """That arms are first in a column: one, some equally, or all; ``{}`` is for their names."""
+    """That an arm is first in a column.
+
+    Attributes
+    ----------
+    column : str
+        Of the summary.
+    noun : str
+        Name of its values.
+    clear : tuple of str
+        What is said of the first of two arms, and of more, if its interval overlaps with none: ``{}`` is for its name.
+    question : tuple of str
+        End of "which arm …", likewise.
+    before : str
+        Beginning of a sentence that says less.
+    """
 
     column: str
-    one: str
-    some: str
-    all: str
+    noun: str
+    clear: tuple[str, str]
+    question: tuple[str, str]
     format: Callable[[float], str]
     lowest: bool = False
+    before: str = ""
 
 
 def _claims(observed: Observations, rows: dict[str, dict[str, Any]]) -> list[_Claim]:
     first = observed.first_time
-    until = first.label.replace("time to", "to the")
+    noun, until = f"median {first.label}", first.label.replace("time to", "to the")
     if sum(not math.isnan(row.get(quantile_name(first.name, 0.5), math.nan)) for row in rows.values()) < 2:  # noqa: PLR2004
-        first, until = METRICS["total_s"], "in total"
+        first, noun, until = METRICS["total_s"], "median total time", "in total"
     return [
         *(_of_score(score, lowest=observed.directions[score] is False) for score in observed.scores),
         _Claim(
             quantile_name(first.name, 0.5),
-            f"{{}} is fastest {until}, with a median of",
-            f"{{}} are equally fast {until}, before the others, with a median of",
-            f"{{}} are equally fast {until}, with a median of",
+            noun,
+            (f"{{}} is faster {until}, with a median of", f"{{}} is fastest {until}, with a median of"),
+            (f"is faster {until}", f"is fastest {until}"),
             first.format,
             lowest=True,
         ),
         _Claim(
             "cost_per_call_usd",
-            "{} costs least per call, with a mean of",
-            "{} cost equally little per call, less than the others, with a mean of",
-            "{} cost the same per call, with a mean of",
+            "mean cost per call",
+            ("{} costs less per call, with a mean of", "{} costs least per call, with a mean of"),
+            ("costs less per call", "costs least per call"),
             money,
             lowest=True,
         ),
@@ -96,14 +111,16 @@ def _claims(observed: Observations, rows: dict[str, dict[str, Any]]) -> list[_Cl
 
 
 def _of_score(score: str, *, lowest: bool) -> _Claim:
-    on, word = f"On {score.removeprefix('score_')}, {{}}", "lowest" if lowest else "highest"
+    name = score.removeprefix("score_")
+    of_two, of_more = ("lower", "lowest") if lowest else ("higher", "highest")
     return _Claim(
         score,
-        f"{on} has the {word} mean,",
-        f"{on} share the {word} mean,",
-        f"{on} have the same mean,",
+        "mean",
+        (f"On {name}, {{}} has the {of_two} mean,", f"On {name}, {{}} has the {of_more} mean,"),
+        (f"has the {of_two} mean on {name}", f"has the {of_more} mean on {name}"),
         number,
         lowest=lowest,
+        before=f"On {name}, ",
     )
 
 
@@ -115,31 +132,52 @@ def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]]) -> str:
     best = min(values.values()) if claim.lowest else max(values.values())
     first, *equal = [arm for arm, value in values.items() if math.isclose(value, best, rel_tol=1e-9, abs_tol=1e-12)]
     names = join_names([first, *equal], limit=MAX_NAMES)
-    if equal:
-        shared = claim.all if len(equal) + 1 == len(values) else claim.some
-        return f"{shared.format(names)} {claim.format(best)}."
-    limits = rows[first][f"{column}_low"], rows[first][f"{column}_high"]
-    text = f"{claim.one.format(names)} {claim.format(best)}"
-    if all(map(math.isnan, limits)):
-        return f"{text}, without an interval."
-    text += format_interval(*limits, claim.format)
+    if len(equal) + 1 == len(values):
+        return f"{claim.before}{names} have the same {claim.noun}, {claim.format(best)}."
+    if claim.column == "cost_per_call_usd" and best == 0:
+        return f"{names} {'cost' if equal else 'costs'} nothing."
     # The limit that faces the other arms, and theirs that faces it.
-    near, facing = (limits[1], f"{column}_low") if claim.lowest else (limits[0], f"{column}_high")
-    others = {arm: rows[arm][facing] for arm in values if arm != first}
-    if math.isnan(near):
-        return f"{text}."
-    beyond = [arm for arm, limit in others.items() if (limit > near if claim.lowest else limit < near)]
-    unknown = [arm for arm, limit in others.items() if math.isnan(limit)]
-    overlapping = [arm for arm in others if arm not in beyond and arm not in unknown]
+    inner, outer = ("high", "low") if claim.lowest else ("low", "high")
+    facing = {arm: rows[arm][f"{column}_{inner if arm in {first, *equal} else outer}"] for arm in values}
+    unknown = [arm for arm, limit in facing.items() if math.isnan(limit)]
+    if {first, *equal} & {*unknown} or len(unknown) == len(values) - 1 - len(equal):
+        return _not_told(claim, rows, unknown)
+    of_more = len(values) > 2  # noqa: PLR2004
+    if equal:
+        degree = "lowest" if claim.lowest else "highest"
+        return f"{claim.before}{names} share the {degree} {claim.noun}, {claim.format(best)}."
+    near = facing.pop(first)
+    beyond = [arm for arm, limit in facing.items() if (limit > near if claim.lowest else limit < near)]
+    overlapping = [arm for arm in facing if arm not in beyond and arm not in unknown]
     parts = []
     if beyond:
         parts.append(f"{'below' if claim.lowest else 'above'} {_intervals(beyond)}")
     if overlapping:
         parts.append(f"{_intervals(overlapping)} {'overlaps' if len(overlapping) == 1 else 'overlap'} with it")
     if unknown:
-        have = "has" if len(unknown) == 1 else "have"
-        parts.append(f"{join_names(unknown, limit=MAX_NAMES)} {have} no limit to compare it with")
-    return f"{text}; {'; '.join(parts)}."
+        parts.append(f"{join_names(unknown, limit=MAX_NAMES)} {'has' if len(unknown) == 1 else 'have'} no interval")
+    if len(beyond) == len(facing):
+        start = claim.clear[of_more].format(first)
+    else:
+        degree = ("low" if claim.lowest else "high") + ("est" if of_more else "er")
+        start = f"{claim.before}{first} has the {degree} {claim.noun},"
+    interval = format_interval(rows[first][f"{column}_low"], rows[first][f"{column}_high"], claim.format)
+    return f"{start} {claim.format(best)}{interval}; {'; '.join(parts)}."
+
+
+def _not_told(claim: _Claim, rows: dict[str, dict[str, Any]], without: list[str]) -> str:
+    """Say why arms are not compared in a column, where these are without an interval."""
+    which = f"which arm {claim.question[len(rows) > 2]}"  # noqa: PLR2004
+    if claim.noun.startswith("median"):
+        return f"There are too few calls to tell {which}."
+    counted = "cost_per_call_n" if claim.column == "cost_per_call_usd" else f"{claim.column}_n"
+    if any(rows[arm]["prompts"] < 2 or rows[arm][counted] < 2 for arm in without):  # noqa: PLR2004
+        return f"There are too few prompts to tell {which}."
+    values = join_names([f"{claim.format(rows[arm][claim.column])} of {arm}" for arm in without], limit=MAX_NAMES)
+    return (
+        f"It cannot be told {which}: the values of an arm are all the same ({values}), which gives no interval; "
+        "paired() compares arms prompt by prompt."
+    )
 
 
 def _intervals(arms: list[str]) -> str:

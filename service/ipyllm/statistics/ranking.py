@@ -73,7 +73,7 @@ def ranking(votes: Any, *, level: float = 0.95, prior_sd: float = PRIOR_SD, seed
     >>> list(table.index), table.loc["a", ["wins", "losses", "ties"]].to_list()
     (['a', 'b'], [2, 1, 1])
     >>> print(table.conclusion)
-    4 prompts are too few to rank 2 arms with 95% confidence, however many votes each has: at least 6 are needed.
+    Votes on 4 prompts are too few to rank 2 arms with 95% confidence: at least 6 prompts are needed.
     """
     check_share(level, "level")
     if not (prior_sd > 0 and math.isfinite(prior_sd)):
@@ -102,7 +102,7 @@ def ranking(votes: Any, *, level: float = 0.95, prior_sd: float = PRIOR_SD, seed
     ).sort_values("strength", ascending=False, kind="stable")
     order = ["strength", "low", "high", "elo", *tallies[0], "behind", "behind_low", "behind_high", "p_best"]
     conclusion = _conclusion(table, parsed, groups, level)
-    return StatisticsFrame.of(table[order], conclusion, list(_notes(votes, parsed, table)))
+    return StatisticsFrame.of(table[order], conclusion, list(_notes(votes, parsed, table[table["low"].notna()])))
 
 
 def prompts_to_rank(n_arms: int, *, level: float = 0.95) -> int:
@@ -297,8 +297,8 @@ def _too_few_prompts(too_few: pd.DataFrame, n_arms: int, needed: int, level: flo
     fewest = int(too_few["prompts"].min())
     if len(too_few) == n_arms:
         return (
-            f"{count(fewest, 'prompt')} {'is' if fewest == 1 else 'are'} too few to rank {n_arms} arms with "
-            f"{format_level(level)} confidence, however many votes each has: at least {needed} are needed."
+            f"Votes on {count(fewest, 'prompt')} are too few to rank {n_arms} arms with {format_level(level)} "
+            f"confidence: at least {needed} prompts are needed."
         )
     named = join_names([str(arm) for arm in too_few.index], limit=MAX_NAMES)
     return (
@@ -326,10 +326,11 @@ def _share_text(p: float) -> str:
     return "over 99.9%" if p > 0.999 else "under 0.1%" if p < 0.001 else f"{p:.{decimals}%}"  # noqa: PLR2004
 
 
-def _notes(votes: Any, parsed: list[_Vote], table: pd.DataFrame) -> Iterator[str]:
-    fewest = int(table["prompts"].min())
+def _notes(votes: Any, parsed: list[_Vote], ranked: pd.DataFrame) -> Iterator[str]:
+    """Yield what to bear in mind of the votes and of the arms that could be ranked."""
+    fewest = int(ranked["prompts"].min()) if len(ranked) else FEW_PROMPTS
     if fewest < FEW_PROMPTS:
-        arms = [str(arm) for arm in table.index[table["prompts"] == fewest]]
+        arms = [str(arm) for arm in ranked.index[ranked["prompts"] == fewest]]
         yield (
             f"{join_names(arms, limit=MAX_NAMES)} {'has' if len(arms) == 1 else 'have'} votes on only "
             f"{count(fewest, 'prompt')}: so few may not represent what you will ask."
@@ -340,12 +341,17 @@ def _notes(votes: Any, parsed: list[_Vote], table: pd.DataFrame) -> Iterator[str
             f"{_are(unknown, len(parsed))} on an unknown prompt: each counts as a prompt of its own, so the intervals "
             "are too narrow if several are on the same one."
         )
-    shut_out = [str(arm) for arm in table.index[(table["wins"] == 0) | (table["losses"] == 0)]]
-    if shut_out and table["wins"].any():
-        named = join_names(shut_out, limit=MAX_NAMES)
+    all_won = ranked.index[(ranked["wins"] > 0) & (ranked["losses"] == 0)]
+    all_lost = ranked.index[(ranked["wins"] == 0) & (ranked["losses"] > 0)]
+    extremes = [
+        f"{join_names([str(arm) for arm in arms], limit=MAX_NAMES)} {did}"
+        for arms, did in ((all_won, "won"), (all_lost, "lost"))
+        if len(arms)
+    ]
+    if extremes:
         yield (
-            f"{named} won or lost every decided vote, so the votes set no limit to the difference from the others: "
-            "how large it is here is an assumption."
+            f"{' and '.join(extremes)} every vote that was not a tie. How far ahead or behind that puts an arm cannot "
+            "be told from votes: its strength is partly assumed."
         )
     bad = sum(vote.outcome == "both_bad" for vote in parsed)
     if bad:

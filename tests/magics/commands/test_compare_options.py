@@ -377,6 +377,8 @@ def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, 
     assert "context window 1,024" in b
     assert "cost    unknown" in c
     assert "plus the unknown cost of 1 of 3 arms" in ran.stdout
+    free, _ = compare("--dry-run --max-tokens 100", models=f"-m {LOCAL} -m openai/own")
+    assert "unknown for 1 of 2 arms, free for the others" in free.stdout
 
 
 def test_a_dry_run_shows_each_system_message_that_is_varied_to_whom_it_goes(compare):

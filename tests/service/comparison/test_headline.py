@@ -30,7 +30,7 @@ def test_a_clear_winner_is_named_with_the_difference_its_interval_and_the_price(
     row = st.paired(given, metrics="s").loc[("score_s", "large")]
     low, high = (f"{100 * row[end]:.3g}" for end in ("low", "high"))
     assert sentences(given, metrics="s") == [
-        f"large is best on s: 75%, 50 points more than small (95% interval {low} to {high}, 40 prompts).",
+        f"large is better on s: 75%, 50 points more than small (95% interval {low} to {high}, 40 prompts).",
         "A call of large costs $0.004, 4 times as much as small.",
     ]
 
@@ -47,11 +47,11 @@ def test_what_cannot_be_told_is_said_and_which_costs_least():
     given = scored(small=right(20), large=right(22))
     given["cost_usd"] = given["arm"].map({"small": 0.001, "large": 0.004})
     first, leads, limits, cost = sentences(given, metrics="s")
-    assert first == "It cannot be told which of 2 arms is best on s."
+    assert first == "It cannot be told which of 2 arms is better on s."
     assert leads == "large leads with 55%, but small may be as good."
     assert limits.startswith("large minus small lies between -")
     assert limits.endswith(" points (95% interval, 40 prompts).")
-    assert cost == "Of these, small costs least: $0.001 a call, 75% less than large."
+    assert cost == "Of these, small costs less: $0.001 a call, 75% less than large."
 
 
 def test_better_than_the_baseline_is_not_best_of_all():
@@ -100,7 +100,7 @@ def test_without_scores_the_fastest_is_named():
     given["ttft_s"] = given["arm"].map({"slow": 2.0, "fast": 0.5}) + rng.uniform(0, 0.1, len(given))
     given["arrival_clock"], given["client_lag_s"] = "kernel", 0.0
     first, cost = sentences(given)
-    assert first.startswith("fast is fastest by time to first token: 0.5")
+    assert first.startswith("fast is faster by time to first token: 0.5")
     assert " s less than slow (95% interval 1." in first
     assert cost == "What it costs is not known."
 
@@ -141,7 +141,7 @@ def test_failures_are_counted_by_arm_and_all_failed_says_so():
 def test_an_arm_without_scores_is_named():
     given = pd.concat([scored(small=right(10), large=right(30)), scored(gone=[np.nan] * 40).assign(status="error")])
     said = sentences(given.reset_index(drop=True), metrics="s")
-    assert said[0].startswith("large is best on s: 75%")
+    assert said[0].startswith("large is better on s: 75%")
     assert "No s is known of gone." in said
     assert said[-1] == "40 of 120 calls failed: 40 of gone."
 
@@ -150,18 +150,18 @@ def test_a_score_without_a_direction_is_higher_never_better():
     rng = np.random.default_rng(1)
     given = scored(brief=rng.uniform(0, 0.2, 30), long=rng.uniform(0.5, 0.7, 30))
     first, unknown, _ = sentences(given)
-    assert first.startswith("long has the highest mean s: 0.")
+    assert first.startswith("long has the higher mean s: 0.")
     assert unknown == "Nothing says whether higher is better."
     lower = given.copy()
     lower.attrs["directions"] = {"score_s": False}
-    assert sentences(lower)[0].startswith("brief is best on s: 0.")
+    assert sentences(lower)[0].startswith("brief is better on s: 0.")
     assert " less than long (95% interval " in sentences(lower, "long")[0]
 
 
 def test_equal_arms_do_not_lead_and_cost_the_same():
     given = scored(a=right(40), b=right(40)).assign(cost_usd=0.002)
     undecided, equal, limits, cost = sentences(given, metrics="s")
-    assert undecided == "It cannot be told which of 2 arms is best on s."
+    assert undecided == "It cannot be told which of 2 arms is better on s."
     assert equal == "a and b have the same score on s, 100%."
     assert limits.startswith("a minus b lies between -")
     assert cost == "They cost the same: $0.002 a call."

@@ -245,7 +245,7 @@ def test_the_page_begins_with_the_headline_and_the_table_in_words(tmp_path):
     given = calls({"small": (0.2, 0.1), "large": (0.9, 0.6)}, repeats=1)
     html = report.write(given, tmp_path / "r.html", metrics="exact", secondary="ttft_s").read_text(encoding="utf-8")
     top = html.partition("<body>")[2].partition("Summary by arm")[0]
-    assert '<p class="headline">large is best on exact: ' in top
+    assert '<p class="headline">large is better on exact: ' in top
     head = re.findall(r'<th scope="col">([^<]+)', top.partition("<thead>")[2].partition("</thead>")[0])
     assert head == ["Arm", "Exact", "Difference", "Cost per call", "Time to first token", "Total time"]
     row = st.paired(given, metrics="exact").loc[("score_exact", "large")]

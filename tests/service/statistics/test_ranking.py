@@ -93,8 +93,12 @@ def test_an_arm_that_never_won_stays_finite_and_is_said_to():
     assert list(table.index)[-1] == "bad"
     assert np.isfinite(table[["strength", "low", "high"]].to_numpy()).all()
     assert -8 < table.loc["bad", "strength"] < -1
-    assert any("bad won or lost every decided vote, so the votes set no limit" in note for note in table.notes)
-    assert any(note.endswith("how large it is here is an assumption.") for note in table.notes)
+    assert table.notes[-1] == (
+        "bad lost every vote that was not a tie. How far ahead or behind that puts an arm cannot be told from votes: "
+        "its strength is partly assumed."
+    )
+    assert any(note.startswith("a won and b lost every vote") for note in st.ranking(_cast(*["a"] * 8, "tie")).notes)
+    assert not any("every vote" in note for note in st.ranking(_cast(*["a"] * 8, "b")).notes)
 
 
 def _cast(*outcomes, prompts=None, **columns):
@@ -110,9 +114,10 @@ def test_votes_on_few_prompts_rank_nobody_and_say_how_many_are_needed(prompts, v
     assert table[["low", "high", "behind_low", "behind_high", "p_best"]].isna().all(axis=None)
     assert table["prompts"].to_list() == [prompts] * 2
     assert table.conclusion == (
-        f"{prompts} prompt{' is' if prompts == 1 else 's are'} too few to rank 2 arms with 95% confidence, "
-        "however many votes each has: at least 6 are needed."
+        f"Votes on {prompts} prompt{'' if prompts == 1 else 's'} are too few to rank 2 arms with 95% confidence: "
+        "at least 6 prompts are needed."
     )
+    assert not table.notes, "one sentence says all that such votes tell"
 
 
 def test_the_prompts_needed_are_those_that_chance_does_not_agree_on():

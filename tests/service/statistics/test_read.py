@@ -62,11 +62,11 @@ def test_no_interval_of_a_cost_reaches_below_0():
 
 def test_arms_without_first_times_are_compared_by_total_times():
     calls = _calls(a={"total_s": np.linspace(1, 2, 20)}, b={"total_s": np.linspace(3, 4, 20)})
-    assert st.summarise_arms(calls).conclusion.startswith("a is fastest in total, with a median of 1.5 s [")
+    assert st.summarise_arms(calls).conclusion.startswith("a is faster in total, with a median of 1.5 s [")
     late = calls.assign(ttft_s=0.5, arrival_clock="process", client_lag_s=0.1, send_delay_s=0.0)
-    assert st.summarise_arms(late).conclusion.startswith("a is fastest in total")
+    assert st.summarise_arms(late).conclusion.startswith("a is faster in total")
     timed = calls.assign(ttft_s=[0.1] * 20 + [0.2] * 20)
-    assert st.summarise_arms(timed).conclusion.startswith("a is fastest to the first token")
+    assert st.summarise_arms(timed).conclusion.startswith("a is faster to the first token")
 
 
 @pytest.mark.parametrize(("level", "named"), [(0.95, "95%"), (0.9, "90%")])

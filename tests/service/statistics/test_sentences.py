@@ -39,10 +39,17 @@ def _calls(seed):
 
 
 _CLAIMS = {
-    r"On x, .* the highest mean": ("score_x", False),
-    r"On grade, .* the highest mean": ("score_grade", False),
-    r".* is fastest": ("ttft_p50_s", True),
-    r".* costs least per call": ("cost_per_call_usd", True),
+    r"On x, .* the high(er|est) mean": ("score_x", False),
+    r"On grade, .* the high(er|est) mean": ("score_grade", False),
+    r".* is fast(er|est)|.* median time to first token": ("ttft_p50_s", True),
+    r".* costs (less|least) per call|.* mean cost per call": ("cost_per_call_usd", True),
+}
+_CLEAR = re.compile(r"is fast(er|est)|costs le(ss|ast)")
+_QUESTIONS = {
+    "mean on x": "score_x",
+    "mean on grade": "score_grade",
+    "to the first token": "ttft_p50_s",
+    "per call": "cost_per_call_usd",
 }
 
 
@@ -59,8 +66,8 @@ def _check_first(sentence, table):
     assert values[first] == (values.min() if lowest else values.max())
     near, far = ("_high", "_low") if lowest else ("_low", "_high")
     limit = table.loc[first, column + near]
-    if "without an interval" in claim:
-        assert table.loc[first, [f"{column}_low", f"{column}_high"]].isna().all()
+    assert not math.isnan(limit)
+    assert ("est " in claim) == (len(values) > 2)
     told = []
     for part in parts:
         for arm in _names(part):
@@ -72,9 +79,24 @@ def _check_first(sentence, table):
             elif "overlap" in part:
                 assert other <= limit if lowest else other >= limit
             else:
-                assert "no limit to compare" in part
+                assert "no interval" in part
                 assert math.isnan(other)
-    assert sorted(told) == (sorted(set(values.index) - {first}) if not math.isnan(limit) else [])
+    assert sorted(told) == sorted(set(values.index) - {first})
+    assert any("no interval" not in part for part in parts), "it is compared with something"
+    if column in {"ttft_p50_s", "cost_per_call_usd"}:
+        assert bool(_CLEAR.search(claim)) == all(part.startswith("below") for part in parts)
+    return column
+
+
+def _check_not_told(sentence, table):
+    """Check that an arm that matters has no interval; return the column."""
+    column = next(column for words, column in _QUESTIONS.items() if words in sentence.split(":")[0])
+    values = table[column].dropna()
+    lowest = not column.startswith("score")
+    best = values[values == (values.min() if lowest else values.max())].index
+    others = values.index.difference(best)
+    near, far = ("_high", "_low") if lowest else ("_low", "_high")
+    assert table.loc[best, column + near].isna().any() or table.loc[others, column + far].isna().all()
     return column
 
 
@@ -84,15 +106,21 @@ def test_the_summary_says_of_each_arm_what_its_row_says(seed):
     table = st.summarise_arms(calls)
     if len(table) == 1 or calls["status"].eq("error").all():
         return
-    sentences = re.split(r"(?<=\.) (?=[A-Zlso])", table.conclusion)
+    sentences = re.split(r"(?<=\.) (?=[A-Z]|small|large|other)", table.conclusion)
     compared = set()
     for sentence in sentences:
         if sentence.startswith("Intervals are at 95%"):
             overlap = any("overlaps with it" in other or "overlap with it" in other for other in sentences)
             assert ("overlapping ones do not mean equal arms" in sentence) == overlap
-        elif re.search("same mean|same per call|share the highest|equally", sentence):
+        elif re.search("too few|cannot be told", sentence):
+            compared.add(_check_not_told(sentence, table))
+        elif "nothing" in sentence:
+            free = table.index[table["cost_per_call_usd"] == 0]
+            assert _names(sentence) == list(free)
+            compared.add("cost_per_call_usd")
+        elif re.search("the same|share the", sentence):
             column = {"On x": "score_x", "On g": "score_grade"}.get(
-                sentence[:4], "ttft_p50_s" if "fast" in sentence else "cost_per_call_usd"
+                sentence[:4], "ttft_p50_s" if "time" in sentence else "cost_per_call_usd"
             )
             tied = table.loc[_names(sentence), column]
             assert len(tied) > 1
@@ -144,7 +172,7 @@ def test_the_ranking_says_what_its_intervals_say(seed):
     assert (table.loc[ranked, "low"] <= table.loc[ranked, "strength"]).all()
     assert (table.loc[ranked, "high"] >= table.loc[ranked, "strength"]).all()
     if table["wins"].any() and "never compared" not in conclusion:
-        assert (~enough).any() == (f"at least {needed} are needed" in conclusion)
+        assert (~enough).any() == (re.search(rf"at least {needed} (prompts )?are needed", conclusion) is not None)
     if len(table) == 2 and ranked.all():
         best, other = table.index
         assert (table.loc[best, "low"] > 0) == (table.loc[other, "behind_low"] > 0)

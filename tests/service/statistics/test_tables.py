@@ -76,7 +76,7 @@ def test_texts_of_judges_are_no_scores(two):
 
 def test_the_conclusion_stands_below_the_table_in_text_and_in_html(two):
     table = st.summarise_arms(two)
-    assert table.conclusion.startswith("On exact, large has the highest mean, 0.")
+    assert table.conclusion.startswith("On exact, large has the higher mean, 0.")
     assert table.conclusion.split(";")[0][:40] in repr(table).replace("\n", " ")
     html = table._repr_html_()
     assert f">{table.conclusion}</p>" in html
@@ -165,22 +165,36 @@ def test_costs_alone_are_compared_and_named():
 def test_arms_without_scores_and_times_are_compared_by_their_costs():
     given = scored(a=[None] * 30, b=[None] * 30).assign(cost_usd=[*np.linspace(1, 2, 30), *np.linspace(3, 4, 30)])
     conclusion = st.summarise_arms(given).conclusion
-    assert conclusion.startswith("a costs least per call, with a mean of $1.50 [")
+    assert conclusion.startswith("a costs less per call, with a mean of $1.50 [")
     assert conclusion.endswith("; below the interval of b. Intervals are at 95%, each by itself.")
 
 
 @pytest.mark.parametrize(
     ("arms", "says"),
     [
-        ({"a": [5, 5, 4, 5], "b": [3, 3, 3, 3]}, "; b has no limit to compare it with."),
-        ({"a": [5, 5, 5, 5], "b": [3, 3, 4, 3]}, "On s, a has the highest mean, 5, without an interval."),
+        (
+            {"a": [5, 5, 4, 5], "b": [3, 3, 3, 3]},
+            "It cannot be told which arm has the higher mean on s: the values of an arm are all the same (3 of b)",
+        ),
+        (
+            {"a": [5, 5, 5, 5], "b": [3, 3, 4, 3]},
+            "the values of an arm are all the same (5 of a), which gives no interval;",
+        ),
+        (
+            {"a": [5, 5, 4, 5], "b": [4, 4, 3, 4], "c": [3, 3, 3, 3]},
+            "; the interval of b overlaps with it; c has no interval.",
+        ),
+        ({"a": [5], "b": [3]}, "There are too few prompts to tell which arm has the higher mean on s."),
+        ({"a": [5], "b": [3], "c": [4]}, "There are too few prompts to tell which arm has the highest mean on s."),
         (
             {"a": [5, 5, 4, 5], "b": [4, 5, 4, 5]},
             "; the interval of b overlaps with it. Intervals are at 95%, each by itself; overlapping",
         ),
+        ({"a": [9, 9, 8, 9], "b": [3, 3, 4, 3]}, "On s, a has the higher mean, 8.75 ["),
         ({"a": [9, 9, 8, 9], "b": [3, 3, 4, 3]}, "; above the interval of b."),
         ({"a": [3, 5], "b": [4, 4]}, "On s, a and b have the same mean, 4."),
-        ({"a": [3, 5], "b": [4, 4], "c": [1, 2]}, "On s, a and b share the highest mean, 4."),
+        ({"a": [3, 5], "b": [3, 5], "c": [1, 2]}, "On s, a and b share the highest mean, 4."),
+        ({"a": [3, 5], "b": [4, 4], "c": [1, 2]}, "It cannot be told which arm has the highest mean on s:"),
         ({"a": [3, 5], "b": [None, None]}, "No score, time or cost is known of more than one arm, so they cannot"),
     ],
 )
@@ -191,3 +205,36 @@ def test_the_conclusion_says_of_intervals_only_what_they_say(arms, says):
 def test_one_failed_call_is_told_in_the_singular():
     failed = pd.DataFrame({"arm": ["a"], "status": ["error"], "error_category": ["timeout"]})
     assert st.summarise_arms(failed).conclusion == "The only call failed with timeout: there is nothing to compare."
+
+
+def _timed(n, **arms):
+    return pd.concat(
+        pd.DataFrame({"arm": arm, "prompt_id": range(n), "status": "ok", "arrival_clock": "kernel", "ttft_s": times})
+        for arm, times in arms.items()
+    )
+
+
+def test_of_times_too_few_for_an_interval_no_arm_is_called_faster():
+    few = st.summarise_arms(_timed(4, v1=[0.14, 0.15, 0.14, 0.13], v2=[0.16, 0.17, 0.16, 0.18]))
+    assert few.conclusion == "There are too few calls to tell which arm is faster to the first token."
+    three = st.summarise_arms(_timed(4, v1=0.14 + np.arange(4) / 100, v2=0.2 + np.arange(4) / 100, v3=0.3))
+    assert three.conclusion == "There are too few calls to tell which arm is fastest to the first token."
+
+
+def test_an_arm_whose_interval_overlaps_has_the_lower_median_but_is_not_called_faster():
+    times = np.linspace(0.1, 0.2, 12)
+    near = st.summarise_arms(_timed(12, v1=times, v2=times + 0.01)).conclusion
+    assert near.startswith("v1 has the lower median time to first token, 0.15 s [")
+    assert "; the interval of v2 overlaps with it. " in near
+    far = st.summarise_arms(_timed(12, v1=times, v2=times + 1, v3=times + 2)).conclusion
+    assert far.startswith("v1 is fastest to the first token, with a median of 0.15 s [")
+
+
+def test_a_model_that_costs_nothing_is_said_to_without_an_interval():
+    given = scored(a=[None] * 9, b=[None] * 9).assign(cost_usd=[0.0] * 9 + [0.001] * 9)
+    assert st.summarise_arms(given).conclusion == "a costs nothing."
+    given["cost_usd"] = [0.002] * 9 + [0.001] * 9
+    assert st.summarise_arms(given).conclusion == (
+        "It cannot be told which arm costs less per call: the values of an arm are all the same ($0.002 of a and "
+        "$0.001 of b), which gives no interval; paired() compares arms prompt by prompt."
+    )

@@ -123,7 +123,7 @@ def test_a_model_that_failed_is_in_no_vote_and_no_ranking(two, widget):
     table = three.ranking()
     assert sorted(table.index) == ["openai/bad", "openai/good"]
     assert (table["votes"] == 2).all()
-    eventually(lambda: "1 prompt is too few to rank 2 arms" in three._controller.snapshot()["totals"])
+    eventually(lambda: "Votes on 1 prompt are too few to rank 2 arms" in three._controller.snapshot()["totals"])
 
 
 def test_a_vote_is_shown_before_its_ranking_is_known(two, widget, monkeypatch):

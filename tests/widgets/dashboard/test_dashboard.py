@@ -306,15 +306,15 @@ def test_what_is_left_out_of_the_times_is_said_on_the_page_and_in_what_is_kept()
     late = _calls(arrival_clock="process", client_lag_s=[0.2, 0.2, 0.2, 0.001])
     figures = figures_of(late, late)
     assert figures.models[0].cells[3:6] == ("–", "–", "2.00 s")
-    assert "3 left out of the first times: cold, cached or measured late; no figure, because" in figures.models[0].note
+    assert "first times without 3: cold, cached or measured late; no figure, because" in figures.models[0].note
     assert figures.charts[0].label == "Time to first token, median (without 3 measured late)"
     page = dashboard_html(figures, DashboardFilters())
-    assert "−3</small>" in page.models
+    assert "<small>first times without 3: cold" in page.models, "it needs no pointer over it"
     html, text = static_snapshot(figures, DashboardFilters(), datetime.now(UTC))
-    assert "3 left out of the first times" in html
-    assert "3 left out of the first times" in text
+    assert "first times without 3" in html
+    assert "first times without 3" in text
     cold = figures_of(_calls(cold=[True, False, False, False]), _calls())
-    assert cold.models[0].note == "1 left out of the first times: cold, cached or measured late"
+    assert cold.models[0].note == "first times without 1: cold, cached or measured late"
     assert cold.charts[0].label == "Time to first token, median"
     assert figures_of(_calls(), _calls()).models[0].note == ""
 

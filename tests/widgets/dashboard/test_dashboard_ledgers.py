@@ -124,7 +124,7 @@ def test_an_empty_file_and_a_ledger_without_calls_say_what_to_do(dashboard):
     ledger_path().write_bytes(b"")
     shown = dashboard()
     assert n_shown(shown) == 0
-    assert "No call meets these filters" in shown.models
+    assert "There is no call of this kernel in the last day." in shown.models
     assert shown.charts == shown.calls == shown.problem == ""
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from ipyllm.dataframes.filters import kernel_filter
-from ipyllm_widgets.dashboard.dashboard_filters import SPANS, DashboardFilters
+from ipyllm.text.format import count, join_names, shorten
+from ipyllm_widgets.dashboard.dashboard_filters import SCOPES, SPANS, STATUSES, DashboardFilters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,8 @@ _COLUMNS: Final = frozenset(
 )
 _WIDTHS: Final = tuple(SPANS)
 """Names of the time spans, from the shortest to the longest."""
+
+_TAG_CHARS: Final = 100  # in a sentence
 
 
 def facts_query(filters: DashboardFilters) -> Query:
@@ -56,10 +59,25 @@ class CallFacts:
             table = table[table["kernel_id"].isin(kernel_filter("current") or ())]
         if filters.since != self.filters.since:
             table = table[table["started_at"] >= wanted.since]
-        for name, accepted in (("model", wanted.models), ("status", wanted.statuses)):
-            if accepted:
-                table = table[table[name].isin(accepted)]
-        return table
+        return filters.of_status(table[table["model"] == filters.model] if filters.model else table)
+
+    def why_none(self, filters: DashboardFilters) -> str:
+        """Return which of the filters is the cause if no call meets them all, and what to choose instead."""
+        where = f"of {SCOPES[filters.scope]}{'' if filters.since == 'all' else f' in the last {filters.since}'}"
+        where += f" with the tag {shorten(filters.tag, _TAG_CHARS)}" if filters.tag else ""
+        if n := len(self.matching(for_all_models(filters))):
+            if of_model := len(self.matching(filters.replace("status", ""))):
+                asked = f" to {filters.model}" if filters.model else ""
+                status = STATUSES[filters.status]
+                return f"{_there_are(of_model)}{asked} {where}, but none with the status “{status}”: choose another."
+            return f"{_there_are(n)} {where}, but none to {filters.model}: choose another model."
+        others = {
+            "a longer time": filters.since != "all",
+            "all kernels": filters.scope == "kernel",
+            "no tag": bool(filters.tag),
+        }
+        choices = join_names([choice for choice, is_narrower in others.items() if is_narrower], conjunction="or")
+        return f"There is no call {where}. {f'Choose {choices}, or ask' if choices else 'Ask'} a model."
 
     @property
     def n_running(self) -> int:
@@ -74,3 +92,7 @@ class CallFacts:
 def for_all_models(filters: DashboardFilters) -> DashboardFilters:
     """Return the filters without those for model and status."""
     return filters.replace("model", "").replace("status", "")
+
+
+def _there_are(n: int) -> str:
+    return f"There {'is' if n == 1 else 'are'} {count(n, 'call')}"

@@ -8,12 +8,15 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.filters import as_tuple, kernel_filter
+from ipyllm.dataframes.never_sent import never_sent
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.suggest import suggest
 from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ipyllm.ledger.query import Query
 
 __all__ = ["SCOPES", "SPANS", "STATUSES", "DashboardFilters"]
@@ -29,7 +32,19 @@ SPANS = {
 """Time spans by the name that is shown."""
 
 SCOPES = {"kernel": "this kernel", "all": "all kernels"}
-STATUSES = ("ok", "error", "truncated", "cancelled", "running", "interrupted")
+STATUSES = {
+    "ok": "ok",
+    "cut off": "cut off at max_tokens",
+    "error": "error",
+    "truncated": "truncated · broke off",
+    "not sent": "not sent",
+    "cancelled": "cancelled",
+    "running": "running",
+    "interrupted": "interrupted",
+}
+"""What the list says of calls, and how the menu names it: statuses of the ledger, and two kinds within these."""
+
+_LEDGER_STATUS = {"cut off": None, "not sent": "error"}  # of what is none itself
 _MAX_CHARS = 1_000
 _QUOTED_CHARS = 100  # of a wrong value
 
@@ -47,7 +62,8 @@ class DashboardFilters:
     model : str
         Full name; empty for any.
     status : str
-        One of :data:`STATUSES`; empty for any.
+        One of :data:`STATUSES`; empty for any. ``cut off`` are answers that reached ``max_tokens``, whatever became of
+        them, and ``not sent`` are errors before the first attempt, which ``error`` does not include.
     tag : str
         ``key=value``; empty for any.
 
@@ -100,9 +116,24 @@ class DashboardFilters:
             kernel_ids=kernel_filter("current" if self.scope == "kernel" else None),
             since=parse_time("since", SPANS[self.since]),
             models=as_tuple("model", self.model or None),
-            statuses=as_tuple("status", self.status or None),
+            statuses=as_tuple("status", _LEDGER_STATUS.get(self.status, self.status) or None),
             tags={key.strip(): value.strip()} if self.tag else {},
         )
+
+    def of_status(self, calls: pd.DataFrame) -> pd.DataFrame:
+        """Return those of ``calls`` that the list shows with this status: :meth:`query` may find others besides.
+
+        Parameters
+        ----------
+        calls : DataFrame
+            With the columns ``status``, ``finish_reason`` and ``attempts``.
+        """
+        if not self.status:
+            return calls
+        if self.status == "cut off":
+            return calls[calls["finish_reason"] == "length"]
+        unsent = never_sent(calls)
+        return calls[unsent if self.status == "not sent" else (calls["status"] == self.status) & ~unsent]
 
 
 def _unknown(sentence: str, given: str, allowed: list[str]) -> LLMError:

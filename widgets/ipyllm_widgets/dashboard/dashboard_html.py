@@ -34,16 +34,19 @@ class DashboardHtml:
     calls: str
 
 
-def dashboard_html(figures: Figures, filters: DashboardFilters, known_models: Iterable[str] = ()) -> DashboardHtml:
+def dashboard_html(
+    figures: Figures, filters: DashboardFilters, known_models: Iterable[str] = (), nothing: str = ""
+) -> DashboardHtml:
     """Return the HTML of ``figures``.
 
-    ``filters`` and, besides the models of the calls, ``known_models`` appear in the filter bar.
+    ``filters`` and, besides the models of the calls, ``known_models`` appear in the filter bar. ``nothing`` is shown
+    if there are no calls.
     """
     models = {row.model for row in figures.models} | {*known_models} | ({filters.model} - {""})
     return DashboardHtml(
         bar=_bar(filters, sorted(models)),
         tiles=_tiles(figures.tiles),
-        models=_models(figures),
+        models=_models(figures) if figures.n else f'<p class="nothing">{escape(nothing)}</p>',
         charts=_legend(figures) + "".join(chart.figure() for chart in figures.charts),
         calls=_calls(figures),
     )
@@ -57,7 +60,7 @@ def _bar(filters: DashboardFilters, models: list[str]) -> str:
         _select("scope", "Calls of", filters.scope, SCOPES),
         _select("since", "Last", filters.since, {name: name for name in SPANS}),
         _select("model", "Model", filters.model, {"": "every model", **{model: model for model in models}}),
-        _select("status", "Status", filters.status, {"": "any", **{status: status for status in STATUSES}}),
+        _select("status", "Status", filters.status, {"": "any", **STATUSES}),
         f'<label>Tag <input data-filter="tag" value="{escape(filters.tag)}" placeholder="key=value" size="12"></label>',
     )
     exports = "".join(
@@ -83,11 +86,9 @@ def _tiles(tiles: Iterable[Tile]) -> str:
 
 
 def _models(figures: Figures) -> str:
-    if not figures.n:
-        return '<p class="nothing">No call meets these filters. Choose others, or ask a model.</p>'
     rows = []
     for row in figures.models:
-        note = f' <small title="{row.note}">−{row.left_out}</small>' if row.note else ""
+        note = f"<small>{row.note}</small>" if row.note else ""
         cells = "".join(f"<td>{cell}</td>" for cell in row.cells)
         rows.append(f'<tr><th scope="row">{swatch(row.index)} {escape(row.model)}{note}</th>{cells}</tr>')
     return _table("By model", figures.model_heads, rows)
@@ -105,7 +106,7 @@ def _calls(figures: Figures) -> str:
     if not figures.n:
         return ""
     listing = figures.listing
-    number = f"{figures.n_listed:,} of {figures.n:,}" if listing.search else f"{figures.n:,}"
+    number = f"{figures.n_listed:,} of {figures.n:,}" if listing.search else figures.number
     title = f"<h2>Calls <small>{number}; choose one to read it</small></h2>"
     if not figures.n_listed:
         return f'{title}<p class="nothing">No prompt or answer of these calls contains “{escape(listing.search)}”.</p>'
@@ -152,7 +153,7 @@ def _call_row(row: CallRow) -> str:
     cells = (
         f"{button}{row.when}</button>",
         escape(row.model),
-        f'<span class="status {escape(row.status)}">{escape(row.status + failure)}</span>',
+        f'<span class="status {escape(row.status.replace(" ", "-"))}">{escape(row.status + failure)}</span>',
         *row.cells,
         escape(row.prompt) or "<i>no text</i>",
     )
@@ -170,12 +171,11 @@ def call_html(row: Mapping[Any, Any]) -> str:
     body = [f"<h2>{escape(str(row.get('model')))} <small>{escape(str(row['call_id']))}</small></h2>"]
     if error := row.get("error_message"):
         body.append(f'<p class="status error">{escape(error)}</p>')
-    not_stored = "<p><i>not stored</i></p>"
-    prompt = f"<pre>{escape(row['prompt'])}</pre>" if row.get("prompt") else not_stored
+    prompt = f"<pre>{escape(row['prompt'])}</pre>" if row.get("prompt") else "<p><i>not stored</i></p>"
     body.append(f"<h3>Prompt</h3>{prompt}")
     if reasoning := row.get("reasoning"):
         body.append(f'<details class="ipyllm-reasoning"><summary>Reasoning</summary>{to_html(reasoning)}</details>')
-    answer = to_html(row["response"]) if row.get("response") else not_stored
+    answer = to_html(row["response"]) if row.get("response") else f"<p><i>{_no_answer(row)}</i></p>"
     body.append(f"<h3>Answer</h3>{answer}")
     figures = "".join(
         f"<div><dt>{name}</dt><dd>{escape(_format_value(row[name]))}</dd></div>"
@@ -184,6 +184,14 @@ def call_html(row: Mapping[Any, Any]) -> str:
     )
     body.append(f"<details><summary>Row in the ledger</summary><dl>{figures}</dl></details>")
     return "".join(body)
+
+
+def _no_answer(row: Mapping[Any, Any]) -> str:
+    """Return why a row has no text of an answer: prompt and answer are stored, or deleted, together."""
+    if row["status"] == "running":
+        return "no text so far"
+    came = "ttft_s" in row or row.get("output_tokens") or row.get("cache_hit")
+    return "not stored" if came and not row.get("prompt") else "none"
 
 
 def _format_value(value: Any) -> str:

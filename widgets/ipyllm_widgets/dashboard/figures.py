@@ -25,6 +25,7 @@ __all__ = ["CallRow", "Figures", "ModelRow", "Tile", "figures_of", "first_metric
 _FIRST_TIMES = {"ttft_s": ("TTFT", "Time to first token"), "ttfo_s": ("first text", "Time to first visible text")}
 """First times in the head of a table and the label of a chart; the second where a model reasons."""
 _PROMPT_CHARS = 120  # in the list
+_N_FIGURES = 9  # of calls that were sent, in the table by model, besides their number
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,6 @@ class ModelRow:
 
     index: int
     model: str
-    left_out: int
     note: str
     cells: tuple[str, ...]
 
@@ -68,6 +68,8 @@ class Figures:
     """All figures of the dashboard; equal for equal calls."""
 
     n: int
+    n_unsent: int
+    """Those of them that failed before anything was sent: errors of no server, and in no other figure."""
     tiles: tuple[Tile, ...]
     model_heads: tuple[str, ...]
     models: tuple[ModelRow, ...]
@@ -77,6 +79,11 @@ class Figures:
     listing: CallList = NEWEST_CALLS
     n_listed: int = 0
     """Calls of all pages."""
+
+    @property
+    def number(self) -> str:
+        """The number of calls in words."""
+        return f"{self.n:,}, {self.n_unsent:,} of them not sent" if self.n_unsent else f"{self.n:,}"
 
 
 def figures_of(
@@ -94,20 +101,22 @@ def figures_of(
     ``metric`` is the column of first times; without them the calls decide.
     """
     n = len(calls)
-    unsent = never_sent(calls)
-    calls = calls[~unsent] if unsent.any() else calls
     models = sorted(calls["model"].dropna().unique())
+    is_unsent = never_sent(calls)
+    unsent = calls[is_unsent]
+    calls = calls[~is_unsent] if len(unsent) else calls
     marks = marks or {model: mark for mark, model in enumerate(models)}
     metric = metric or first_metric(calls)
     head, _ = _FIRST_TIMES[metric]
     return Figures(
         n=n,
-        tiles=_tiles(calls, int(unsent.sum())),
+        n_unsent=len(unsent),
+        tiles=_tiles(calls, len(unsent)),
         model_heads=(
-            *("model", "calls", "errors", "cut off", f"{head} p50", "p95", "total p50"),
-            *("tokens/s", "tokens in", "out", "cost"),
+            *("model", "calls", *(("not sent",) if len(unsent) else ()), "errors", "cut off"),
+            *(f"{head} p50", "p95", "total p50", "tokens/s", "tokens in", "out", "cost"),
         ),
-        models=_models(calls, marks, metric) if models else (),
+        models=_models(calls, unsent, marks, metric) if models else (),
         charts=_charts(calls, marks, metric),
         call_heads=("when", "model", "status", head, "total", "tokens out", "cost", "prompt"),
         calls=tuple(_call(row, metric) for row in listed.to_dict("records")),
@@ -127,11 +136,12 @@ def _tiles(calls: pd.DataFrame, n_unsent: int) -> tuple[Tile, ...]:
     cut = int((calls["finish_reason"] == "length").sum())
     cost, tokens = cost_total(calls), token_total(calls)
     at_least = "≥ " if tokens.n_uncounted else ""
-    left_out = f"without {n_unsent:,} that failed before sending, in the list" if n_unsent else ""
-    notes = filter(None, (f"{running:,} running" if running else "", left_out))
+    broke_off = int((calls["status"] == "truncated").sum())
+    notes = (f"{running:,} running" if running else "", f"and {n_unsent:,} not sent" if n_unsent else "")
+    errors = (f"{failed / n:.1%}" if n else "", f"{broke_off:,} truncated" if broke_off else "")
     return (
-        Tile("calls", f"{n:,}", ", ".join(notes)),
-        Tile("errors", f"{failed:,}", f"{failed / n:.1%}" if n else ""),
+        Tile("calls", f"{n:,}", ", ".join(filter(None, notes))),
+        Tile("errors", f"{failed:,}", ", ".join(filter(None, errors))),
         Tile("cut off", f"{cut:,}", "at max_tokens"),
         Tile("tokens in", at_least + compact_count(tokens.input_tokens), tokens.caveat),
         Tile("tokens out", at_least + compact_count(tokens.output_tokens), tokens.caveat),
@@ -139,21 +149,22 @@ def _tiles(calls: pd.DataFrame, n_unsent: int) -> tuple[Tile, ...]:
     )
 
 
-def _models(calls: pd.DataFrame, marks: Mapping[str, int], metric: str) -> tuple[ModelRow, ...]:
+def _models(calls: pd.DataFrame, unsent: pd.DataFrame, marks: Mapping[str, int], metric: str) -> tuple[ModelRow, ...]:
     from ipyllm.dataframes.summary_frame import format_costs
     from ipyllm.dataframes.usage import summarise
 
     first = metric.removesuffix("_s")
     known = calls["model"].notna()
     summary = summarise(calls if known.all() else calls[known], by="model")
-    return tuple(
+    not_sent = unsent["model"].value_counts()
+    rows = [
         ModelRow(
             marks[str(model)],
             str(model),
-            int(row["left_out"]),
             _left_out_note(int(row["left_out"]), unknown=is_missing(row[f"{first}_p50_s"])),
             (
                 f"{int(row['n']):,}",
+                *([f"{int(not_sent.get(model, 0)):,}"] if len(unsent) else ()),
                 f"{int(row['errors']):,}",
                 f"{int(row['cut']):,}",
                 *(seconds(row[name]) for name in (f"{first}_p50_s", f"{first}_p95_s", "total_p50_s")),
@@ -163,13 +174,19 @@ def _models(calls: pd.DataFrame, marks: Mapping[str, int], metric: str) -> tuple
             ),
         )
         for (model, row), cost in zip(summary.iterrows(), format_costs(summary), strict=True)
-    )
+    ]
+    never = sorted({str(model) for model, n in not_sent.items() if n} - {row.model for row in rows})
+    rows += [
+        ModelRow(marks[model], model, "", ("0", f"{int(not_sent[model]):,}", *[UNKNOWN] * _N_FIGURES))
+        for model in never
+    ]
+    return tuple(sorted(rows, key=lambda row: row.model))
 
 
 def _left_out_note(left_out: int, *, unknown: bool) -> str:
     if not left_out:
         return ""
-    note = f"{left_out:,} left out of the first times: cold, cached or measured late"
+    note = f"first times without {left_out:,}: cold, cached or measured late"
     return f"{note}; no figure, because they are all or most of them" if unknown else note
 
 
@@ -206,17 +223,22 @@ def _label(quantity: str, caveat: str) -> str:
 
 def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
     row = known_values(row)
-    cut = row.get("status") == "ok" and row.get("finish_reason") == "length"
+    is_unsent = row.get("status") == "error" and row.get("attempts") == 0
     estimate = row.get("output_tokens_estimated")
     category = row.get("error_category", "")
     if category == row.get("status"):  # a cancelled call says so once
         category = ""
+    why = (
+        "broke off" if row.get("status") == "truncated" else "",
+        _failure(category, row),
+        "cut off" if row.get("finish_reason") == "length" else "",
+    )
     return CallRow(
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
-        status=str(row.get("status")),
-        failure="cut off" if cut else _failure(category, row),
+        status="not sent" if is_unsent else str(row.get("status")),
+        failure=", ".join(filter(None, why)),
         cells=(
             seconds(row.get(metric)),
             seconds(row.get("total_s")),

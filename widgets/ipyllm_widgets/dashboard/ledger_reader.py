@@ -60,6 +60,8 @@ class Reading:
         Whether these are all calls that there are now.
     age_s : float
         Seconds since the calls were read.
+    why_none : str
+        If there are no calls, which filter is the cause, in a sentence.
     """
 
     calls: pd.DataFrame
@@ -74,6 +76,7 @@ class Reading:
     n_newest: int = 0
     is_current: bool = True
     age_s: float = 0.0
+    why_none: str = ""
 
 
 class LedgerReader:
@@ -135,7 +138,9 @@ class LedgerReader:
             while len(self._started_at) > _REMEMBERED:
                 del self._started_at[next(iter(self._started_at))]
         return Reading(
-            *(calls, listed, listing, len(wanted), models, marks, metric, read_error), n_read=len(facts.table)
+            *(calls, listed, listing, len(wanted), models, marks, metric, read_error),
+            n_read=len(facts.table),
+            why_none="" if len(calls) else facts.why_none(filters),
         )
 
     def _containing(self, calls: pd.DataFrame, filters: DashboardFilters, text: str) -> frozenset[str]:

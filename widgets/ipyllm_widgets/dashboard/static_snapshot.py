@@ -49,9 +49,9 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     newest = figures.calls[:_NEWEST]
     words = figures.listing.words
     which = (
-        f"{len(newest)} of {figures.n:,} calls, {escape(words)}"
+        f"{len(newest)} of {figures.number} calls, {escape(words)}"
         if words
-        else f"The newest {len(newest)} of {figures.n:,} calls"
+        else f"The newest {len(newest)} of {figures.number} calls"
     )
     calls = f"<h4>{which}</h4>{_table(figures.call_heads, map(_call, newest))}"
     models = [

@@ -63,7 +63,8 @@ class UsageDashboard(CommandWidget):
         Seconds between two readings of the ledger; longer if reading takes long.
     **filters
         Initial filters: ``scope`` ("kernel" or "all"), ``since`` ("15 minutes", "hour", "day", "week", "month",
-        "all"), ``model``, ``status``, ``tag`` ("key=value").
+        "all"), ``model``, ``status`` ("ok", "cut off", "error", "truncated", "not sent", "cancelled", "running",
+        "interrupted"), ``tag`` ("key=value").
 
     Raises
     ------
@@ -168,7 +169,7 @@ class UsageDashboard(CommandWidget):
                     marks=reading.marks,
                     metric=reading.metric,
                 )
-                html = dashboard_html(figures, active, reading.models)
+                html = dashboard_html(figures, active, reading.models, reading.why_none)
             if turn is not None and reading.n_read > FEW:  # a click does not wait for it
                 return_freed_memory()
         except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
@@ -204,7 +205,8 @@ class UsageDashboard(CommandWidget):
 
     def frame(self) -> pd.DataFrame:
         """Return the calls that are shown, one per row."""
-        return read_frame(self._active.query(), None)
+        active = self._active
+        return active.of_status(read_frame(active.query(), None))
 
     def choose(self, /, **filters: str) -> None:
         """Change filters, as a click in the filter bar does.

@@ -9,6 +9,7 @@ const HERE_EVERY_MS = 15_000;
 const MAX_HOLD_MS = 2_000;
 const MAX_TURN_MS = 5_000; // after which the next click is sent, whether this one was answered or not
 const SEARCH_CALLS_AFTER_MS = 350; // without a key
+const DOUBLE_CLICK_MS = 300;
 
 /** @param {{ model: any, el: HTMLElement }} context */
 function render({ model, el }) {
@@ -61,6 +62,7 @@ function render({ model, el }) {
   const working = h("span", { class: "ipyllm-working", role: "status" });
   let nWorking = 0; // changes of the list that Python computes
   let searchTimer = 0;
+  let rowTimer = 0;
   const search = h("input", { type: "search", placeholder: "in prompts and answers", size: 24, input: () => {
     clearTimeout(searchTimer);
     searchTimer = setTimeout(() => ask("list", { search: search.value }), SEARCH_CALLS_AFTER_MS);
@@ -122,7 +124,7 @@ function render({ model, el }) {
   /** @param {Event} event */
   function onClick(event) {
     const button = event.target instanceof Element && event.target.closest("button");
-    if (!button) return;
+    if (!button) return onRowClick(event);
     if (button.dataset.call) ask("call", { call_id: button.dataset.call }, "call");
     else if (button.dataset.sort) {
       const order = button.closest("th")?.getAttribute("aria-sort");
@@ -131,6 +133,18 @@ function render({ model, el }) {
     } else if (button.dataset.page) ask("list", { page: Number(button.dataset.page) });
     else if (button.dataset.export) ask("export", { format: button.dataset.export });
     else if ("close" in button.dataset) close();
+  }
+
+  /** Open the call of a row, unless the click selects text in it. @param {Event} event */
+  function onRowClick(event) {
+    const button = event.target instanceof Element && event.target.closest("tr")?.querySelector("[data-call]");
+    if (!(button instanceof HTMLElement)) return;
+    const { call } = button.dataset;
+    clearTimeout(rowTimer);
+    rowTimer = setTimeout(() => {
+      const selection = getSelection();
+      if (selection?.isCollapsed ?? true) ask("call", { call_id: call }, "call");
+    }, DOUBLE_CLICK_MS);
   }
 
   function close() {
@@ -201,6 +215,7 @@ function render({ model, el }) {
     }
     for (const [event, update] of updates) model.off(event, update);
     clearTimeout(searchTimer);
+    clearTimeout(rowTimer);
     model.off("change:problem", onProblem);
     model.off("change:search", showSearch);
     commands.close();
