@@ -29,7 +29,7 @@ _POLICY: Final = (
 _STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
 _MODULES: Final = (
     *("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js"),
-    *("chat/conversations.js", "chat/queue.js"),
+    *("queue.js", "chat/conversations.js"),
 )
 _OWN_MODULES: Final = (
     "api.js",

@@ -98,9 +98,11 @@ def restart(monkeypatch):
 
     from ipyllm.conversations import history, notebook
     from ipyllm.ledger import current_ledger
+    from ipyllm_widgets.compare import compare_calls
 
     def begin():
         monkeypatch.setattr(history, "_conversations", {})
+        monkeypatch.setattr(compare_calls, "_newest", {})
 
     monkeypatch.setattr(comm, "create_comm", PageComm)
     monkeypatch.setattr(notebook, "_current", None)

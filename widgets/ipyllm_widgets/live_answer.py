@@ -96,6 +96,8 @@ class LiveAnswer:
     shown : mapping, optional
         Parts that the browser shows in its place already, as :meth:`as_json` returns them; what comes replaces text and
         reasoning.
+    hides_reasoning : bool
+        Whether the browser is sent no reasoning.
     """
 
     def __init__(
@@ -104,12 +106,13 @@ class LiveAnswer:
         waits_for: Callable[[], Waiting | None] = lambda: None,
         *,
         shown: Mapping[str, Any] | None = None,
+        hides_reasoning: bool = False,
     ) -> None:
         self.name = name
         self.waits_for = waits_for
         self._answer = GrowingAnswer()
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._sent = {part: _SentPart() for part in _PARTS}
+        self._sent = {part: _SentPart() for part in _PARTS if not (hides_reasoning and part == "reasoning")}
         for part, state in (shown or {}).items():
             self._sent[part] = _SentPart(list(state["blocks"]), state["tail"])
             if part != "tools":

@@ -17,12 +17,14 @@ from ipyllm.observability.logs import log_failure
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.attachments.files import files_to_page, question_text
 from ipyllm_widgets.beside import show_beside
 from ipyllm_widgets.message_channel import MessageChannel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ipyllm.messages import Message
     from ipyllm_widgets.controller import Controller
 
 __all__ = ["CommandWidget", "LiveWidget", "reply_on_subshell"]
@@ -196,6 +198,12 @@ class LiveWidget(CommandWidget):
         """Send the full text of a question; the state has only its beginning."""
         text = replace_surrogates(self._controller.text(**fields))
         self.channel.send("text", nonce=content.get("nonce"), text=text, **fields)
+
+    def _give_back(self, content: dict[str, Any], message: Message) -> None:
+        """Send a question with its files back to the view whose command has this content."""
+        files, buffers = files_to_page(message)
+        text = question_text(message)
+        self.channel.send("text", nonce=content.get("nonce"), text=text, files=files, buffers=buffers)
 
 
 def reply_on_subshell(comm: Any) -> None:

@@ -1,6 +1,6 @@
 // The questions that wait until the answer that the page shows has ended; they outlive a reload.
 
-import { QueueView } from "./chat/queue.js";
+import { QueueView } from "./queue.js";
 import { tabMemory } from "./tab_memory.js";
 
 const SHOWN_CHARS = 300;

@@ -70,7 +70,7 @@ def _row(arm: Arm, known: ChatResponse | None, preferred: str | None) -> dict[st
 def note_on_times(arms: Sequence[Arm], responses: Sequence[ChatResponse | None]) -> str:
     """Return what to know before comparing the times of these arms, in sentences; empty if there is nothing."""
     sentences = []
-    if sum(isinstance(arm.service, LocalService) for arm in arms) > 1:
+    if sum(arm.service.name == LocalService.name for arm in arms) > 1:
         sentences.append(
             "Embedded models answer at the same time here and share this machine's processor cores, so each takes "
             "longer than alone; an Experiment asks them one at a time."

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import Arm, make_arms, with_histories
 from ipyllm.comparison.compared_answers import ComparedAnswers
+from ipyllm.comparison.ended_call import EndedCall
 from ipyllm.comparison.missing_keys import check_any_can_be_asked
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call import Call
@@ -132,8 +133,42 @@ or prompt.
                 f"There is nothing to compare {self.arms[0].model} with: name a second model, parameter set or prompt."
             )
         self.done = InterruptibleEvent()
-        self._calls: list[Call] = []
+        self._calls: list[Call | EndedCall] = []
+        self._replaced: dict[int, Call | EndedCall] = {}
         self._n_running = len(self.arms)
+
+    @classmethod
+    def from_answers(
+        cls,
+        arms: Sequence[Arm],
+        responses: Sequence[ChatResponse],
+        *,
+        id: str,  # noqa: A002 - the attribute
+        blind: bool = False,
+        revealed: bool = False,
+        vote_cast: str | None = None,
+    ) -> Self:
+        """Return a comparison that has ended, of its arms and their responses: one that was made before.
+
+        Parameters
+        ----------
+        arms : sequence of Arm
+        responses : sequence of ChatResponse
+            In the order of the arms.
+        id, blind, vote_cast
+            As the attributes.
+        revealed : bool
+            Whether the labels of a blind comparison have been shown.
+        """
+        made = cls.__new__(cls)
+        made.id, made.arms, made.blind, made.vote_cast = id, tuple(arms), blind, vote_cast
+        made._revealed = revealed  # noqa: SLF001 - its own class
+        made._calls = [  # noqa: SLF001
+            EndedCall(arm.request, response) for arm, response in zip(arms, responses, strict=True)
+        ]
+        made._replaced, made._n_running, made.done = {}, 0, InterruptibleEvent()  # noqa: SLF001
+        made.done.set()
+        return made
 
     def start(self, on_event: Callable[[int, Event], None] | None = None, *, waits: bool = False) -> Self:
         """Send all calls at once.
@@ -153,7 +188,7 @@ or prompt.
         ]
         for call in calls:
             call.done.listen(self._on_call_ended)
-        self._calls = calls
+        self._calls = [*calls]
         started = 0
         try:
             for call in calls:
@@ -175,22 +210,33 @@ or prompt.
         if self._n_running <= 0:
             self.done.set()
 
-    def ask_again(self, index: int, on_event: Callable[[Event], None] | None = None) -> None:
+    def ask_again(self, index: int, on_event: Callable[[Event], None] | None = None, *, arm: Arm | None = None) -> None:
         """Ask the arm at this index again; its answer takes the place of the earlier one. A vote is withdrawn.
 
         Parameters
         ----------
         on_event : callable, optional
             As for :meth:`start`, for this arm alone.
+        arm : Arm, optional
+            The arm with its service and request, which takes the place of that at this index: of a comparison from
+            before a restart of the kernel, the ledger does not know these.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming, or the arm cannot be asked. Nothing is changed.
         """
         self._started_calls()
         if not self.done.is_set():
             raise bad_request("An answer is still streaming: wait until all have ended.")
+        arm = self.arms[index] if arm is None else arm
+        arm.service.check()
         self.withdraw_vote()
-        call = Call(self.arms[index].service, self.arms[index].request, on_event)
+        self.arms = (*self.arms[:index], arm, *self.arms[index + 1 :])
+        call = Call(arm.service, arm.request, on_event)
         self.done, self._n_running = InterruptibleEvent(), 1
         call.done.listen(self._on_call_ended)
-        self._calls[index] = call
+        self._replaced[index], self._calls[index] = self._calls[index], call
         try:
             call.start()
             self.done.set_by = call.done.set_by
@@ -199,6 +245,10 @@ or prompt.
             self._n_running = 0
             self.done.set()
             raise
+
+    def put_back(self, index: int) -> None:
+        """Let the answer that :meth:`ask_again` replaced last take its place again: nothing came in its stead."""
+        self._calls[index] = self._replaced.pop(index)
 
     def cancel(self) -> None:
         """Cancel all arms; partial answers are kept."""
@@ -260,7 +310,7 @@ or prompt.
         """
         return self._calls[index].waiting() if self._calls and not self.names_hidden else None
 
-    def _started_calls(self) -> list[Call]:
+    def _started_calls(self) -> list[Call | EndedCall]:
         if not self._calls:
             raise RuntimeError("This comparison has not been started: call start() first.")
         return self._calls

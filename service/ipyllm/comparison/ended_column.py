@@ -27,7 +27,8 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
     return Column(
         arm.mark,
         "" if names_hidden else arm.label,
-        reasoning_html(response.reasoning) + folded_html(response.content) if render else "",
+        # Whether a model reasons, and how, could reveal it.
+        reasoning_html("" if names_hidden else response.reasoning) + folded_html(response.content) if render else "",
         response.content,
         # The heading shows the name. If that is hidden, times, counts and cost could reveal it, and sway the vote.
         "" if names_hidden else footer_text(replace(response, model=""), error_shown=bool(error)),

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import Arm
+from ipyllm.comparison.arms import Arm, canonical_json
 from ipyllm.comparison.comparison import Comparison
+from ipyllm.comparison.earlier_service import EarlierService
 from ipyllm.conversations.transcript import Transcript, Turn, document_of, from_document
-from ipyllm.errors import LLMError, bad_request
+from ipyllm.ledger.current import current_ledger
+from ipyllm.ledger.ids import made_at
+from ipyllm.ledger.query import Query
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
-from ipyllm.registry.models import create_llm_service
 from ipyllm.request import ChatRequest, Provenance
-from ipyllm.runtime.interruptible import InterruptibleEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from typing import Self
 
     from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
 
-__all__ = ["StoredComparison", "comparison_document", "read_comparisons"]
+__all__ = ["comparison_document", "read_comparisons"]
+
+_OF_CALLS = frozenset({"call_id", "model", "params", "response"})
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
@@ -40,107 +40,97 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "hidden": comparison.names_hidden,
         "vote": comparison.vote_cast,
         "arms": [
-            {"label": arm.label, "model": arm.model, "variant": arm.variant, "params": dict(arm.params)}
+            {
+                "label": arm.label,
+                "model": arm.model,
+                "variant": arm.variant,
+                "params": dict(arm.params),
+                "system": arm.system,
+                "service": arm.service.identity(),
+            }
             for arm in comparison.arms
         ],
         "answers": document_of(Transcript(turns=tuple(turns))),
     }
 
 
-class StoredComparison(Comparison):
-    """A comparison that has ended, as :func:`read_comparisons` reads it.
-
-    It can be voted on and made a table of; its models cannot be asked again.
-    """
-
-    def __init__(
-        self,
-        document: Mapping[str, Any],
-        question: Sequence[Message],
-        turns: Iterable[Turn],
-        stored: Mapping[str, ChatResponse],
-        provenance: Provenance,
-    ) -> None:
-        self.id = _text(document["id"])
-        self.blind, self._revealed = bool(document["blind"]), not document["hidden"]
-        self.vote_cast = None if document["vote"] is None else _text(document["vote"])
-        self._ended = [_response(turn, stored) for turn in turns]
-        self.arms = tuple(
-            _arm(known, turn.key or "", ChatRequest(_text(known["model"]), tuple(question), provenance=provenance))
-            for known, turn in zip(document["arms"], turns, strict=True)
-        )
-        self._calls, self._n_running = [], 0
-        self.done = InterruptibleEvent()
-        self.done.set()
-
-    @property
-    def responses(self) -> list[ChatResponse | None]:
-        """Responses in the order of the arms."""
-        return [*self._ended]
-
-    @property
-    def errors(self) -> list[LLMError | None]:
-        """Errors in the order of the arms; None for arms that succeeded."""
-        return [
-            None
-            if response.error_message is None
-            else LLMError(response.error_message, category=response.error_category or "unknown_error")
-            for response in self._ended
-        ]
-
-    def start(self, *_: Any, **__: Any) -> Self:
-        """Raise an error: it was started before."""
-        raise RuntimeError("This comparison has already been started: create a new one.")
-
-    def ask_again(self, *_: Any, **__: Any) -> None:
-        """Raise an error: the service of the arm may be gone."""
-        raise bad_request("These answers are from before the kernel was restarted: ask the question again.")
-
-    def cancel_arm(self, index: int) -> None:
-        """Do nothing: all arms have ended."""
-
-    def _started_calls(self) -> list[Any]:
-        return []
-
-
 def read_comparisons(
     documents: Sequence[tuple[Mapping[str, Any], Sequence[Message]]], provenance: Provenance
-) -> list[StoredComparison]:
+) -> list[Comparison]:
     """Return comparisons of their documents and questions, with what the ledger knows of their calls.
+
+    They have ended, can be voted on and made a table of. Of an arm they know neither the service, whose key the ledger
+    must not have, nor what was sent before the question: to ask it again, :meth:`Comparison.ask_again` takes an arm
+    that has both. Until then, its service is an :class:`~ipyllm.comparison.earlier_service.EarlierService`.
 
     Raises
     ------
     ValueError, TypeError, KeyError, AttributeError
         A document is damaged.
     """
-    turns = [from_document(document["answers"]).turns for document, _ in documents]
+    turns = [_with_begun_calls(document, from_document(document["answers"]).turns) for document, _ in documents]
     stored = stored_responses(turn for each in turns for turn in each)
     return [
-        StoredComparison(document, question, each, stored, provenance)
+        _comparison(document, question, each, stored, provenance)
         for (document, question), each in zip(documents, turns, strict=True)
+    ]
+
+
+def _comparison(
+    document: Mapping[str, Any],
+    question: Sequence[Message],
+    turns: Iterable[Turn],
+    stored: Mapping[str, ChatResponse],
+    provenance: Provenance,
+) -> Comparison:
+    arms = zip(document["arms"], turns, strict=True)
+    return Comparison.from_answers(
+        [_arm(known, turn.key or "", question, provenance) for known, turn in arms],
+        [_response(turn, stored) for turn in turns],
+        id=_text(document["id"]),
+        blind=bool(document["blind"]),
+        revealed=not document["hidden"],
+        vote_cast=None if document["vote"] is None else _text(document["vote"]),
+    )
+
+
+def _with_begun_calls(document: Mapping[str, Any], turns: Sequence[Turn]) -> list[Turn]:
+    """Return the turns, those that had not ended with the ids of their calls: the ledger has what came of them."""
+    begun = [turn.key for turn in turns if turn.status == "interrupted" and turn.call_id is None]
+    asked_at = made_at(_text(document["id"]))
+    if not begun or asked_at is None:
+        return list(turns)
+    query = Query(since=asked_at, tags={"comparison": document["id"]}, only=_OF_CALLS)
+    ids: dict[str, str] = {}  # by what tells the arms' calls apart; of one that was asked again, the last with a text
+    for row in current_ledger().read(query):
+        call = dict(zip(query.columns, row, strict=True))
+        key = canonical_json([call["model"], call["params"]])
+        if call["response"] or key not in ids:
+            ids[key] = call["call_id"]
+    keys = [canonical_json([known["model"], known["params"]]) for known in document["arms"]]
+    return [
+        replace(turn, call_id=ids.get(key)) if turn.key in begun and keys.count(key) == 1 else turn
+        for turn, key in zip(turns, keys, strict=True)
     ]
 
 
 def _response(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:
     """Return the response of an answer, with the text that models were sent of it."""
-    message = turn.messages[-1] if turn.messages else {}
-    items = message.get("output_items", {}).get("items", ())
-    return replace(response_to(turn, stored), content=message.get("content") or "", output_items=tuple(items))
+    response = response_to(turn, stored)
+    if response.status == "running":  # nothing shows yet that its process has ended
+        response = replace(response, status="interrupted")
+    if not turn.messages:
+        return response
+    items = turn.messages[-1].get("output_items", {}).get("items", ())
+    return replace(response, content=turn.messages[-1].get("content") or "", output_items=tuple(items))
 
 
-def _arm(known: Mapping[str, Any], mark: str, request: ChatRequest) -> Arm:
-    service: BaseLLMService | None = None
-    with suppress(LLMError):  # the endpoint may be gone, or was a service with a key of its own
-        service = create_llm_service(request.model)
-    return Arm(
-        _text(known["label"]),
-        mark,
-        request.model,
-        cast("BaseLLMService", service),
-        request.model,
-        replace(request, params=dict(known["params"])),
-        variant=_text(known["variant"]),
-    )
+def _arm(known: Mapping[str, Any], mark: str, question: Sequence[Message], provenance: Provenance) -> Arm:
+    model, system = _text(known["model"]), known.get("system")
+    messages = [*([] if system is None else [{"role": "system", "content": _text(system)}]), *question]
+    request = ChatRequest(model, tuple(messages), params=dict(known["params"]), provenance=provenance)
+    service = EarlierService(model, known.get("service"))
+    return Arm(_text(known["label"]), mark, model, service, model, request, variant=_text(known["variant"]))
 
 
 def _text(value: Any) -> str:

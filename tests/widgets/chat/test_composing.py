@@ -8,8 +8,8 @@ import pytest
 
 from ipyllm import LLMError, OpenAIService
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
+from ipyllm_widgets import live_widget
 from ipyllm_widgets.attachments import files as files_module
-from ipyllm_widgets.chat import chat_widget as chat_module
 from tests.widgets.page import PNG, begin_answer
 
 KEY = "sk-given-0123456789abcdefghij"
@@ -110,7 +110,7 @@ def test_a_question_that_cannot_be_given_back_waits_on(chat, models, monkeypatch
     begin_answer(widget, models)
     widget.comm.click("send", text="two")
     (waiting,) = widget.comm.view_state().settings["queue"]
-    monkeypatch.setattr(chat_module, "files_to_page", lambda message: "\ud835".encode())
+    monkeypatch.setattr(live_widget, "files_to_page", lambda message: "\ud835".encode())
     assert "UnicodeEncodeError" in widget.comm.click("unqueue", question=waiting["id"])["error"]
     assert widget.comm.view_state().settings["queue"] == [waiting]
     models.skip_pauses()

@@ -40,3 +40,8 @@ def asked(widget, prompt="Which capital?"):
     eventually(lambda: not widget.running)
     with widget.channel.lock:  # within which it came to rest, and told so
         return comparison
+
+
+def click(widget, command, **fields):
+    widget._on_command(widget, {"command": command, "nonce": "1", **fields}, [])
+    return next(message for message in reversed(widget.sent_messages) if message["kind"] == "ack")["error"]

@@ -39,3 +39,19 @@ def widget():
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def begin(two, restart):
+    """Make a comparison of the notebook; made again, it is in a restarted kernel."""
+    made = []
+
+    def make(name="capitals", models=("openai/good", "openai/bad"), **options):
+        if made:
+            restart()
+        made.append(CompareWidget(models=models, name=name, **options))
+        return made[-1]
+
+    yield make
+    for widget in made:
+        widget.close()

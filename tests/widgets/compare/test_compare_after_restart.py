@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from ipyllm import CompareWidget, LLMError, votes
+from ipyllm import CompareWidget, votes
 from ipyllm.conversations import saved
 from tests.widgets.compare.comparing import asked, eventually, rounds, text_of
 from tests.widgets.page import PNG
-
-
-@pytest.fixture
-def begin(two, restart):
-    """Make a comparison of the notebook; made again, it is in a restarted kernel."""
-    made = []
-
-    def make(name="capitals", models=("openai/good", "openai/bad"), **options):
-        if made:
-            restart()
-        made.append(CompareWidget(models=models, name=name, **options))
-        return made[-1]
-
-    yield make
-    for widget in made:
-        widget.close()
 
 
 def shown(widget):
     """Return what a page shows of each round, without the names of its parts."""
     return [
         (
-            {key: value for key, value in question.items() if key not in {"columns", "stored"}},
+            {key: value for key, value in question.items() if key != "columns"},
             {mark: {**turn, "id": "", "parts": text_of(turn)} for mark, turn in answers.items()},
         )
         for question, answers in rounds(widget)
@@ -101,17 +85,6 @@ def test_what_failed_or_had_not_ended_says_so(begin, two):
     assert rounds(begin())[0][1]["B"]["status"] == "interrupted", (
         "the earlier widget changes the later one's rounds no more"
     )
-
-
-def test_an_answer_from_before_the_restart_cannot_be_asked_for_again(begin):
-    asked(begin(), "First?")
-    again = begin()
-    assert rounds(again)[0][0]["stored"]
-    with pytest.raises(LLMError, match="before the kernel was restarted: ask the question again"):
-        again.regenerate("A")
-    asked(again, "Second?")
-    again.regenerate("A")
-    eventually(lambda: not again.running)
 
 
 def test_names_are_apart_from_each_other_and_from_chats_and_cleared_is_cleared(begin):

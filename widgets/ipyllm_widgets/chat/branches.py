@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import Turn
 from ipyllm.errors import LLMError, bad_request
-from ipyllm_widgets.chat.question_queue import QuestionQueue
 from ipyllm_widgets.chat.saved_branches import add_branches, branches_document
 from ipyllm_widgets.chat.turn_tree import RemovedNode, TurnNode, TurnTree
+from ipyllm_widgets.question_queue import QuestionQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

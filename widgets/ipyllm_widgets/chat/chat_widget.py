@@ -10,7 +10,7 @@ from ipyllm.errors import bad_request
 from ipyllm.services.base import BaseLLMService
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
-from ipyllm_widgets.attachments.files import files_to_page, question_text, received_files
+from ipyllm_widgets.attachments.files import received_files
 from ipyllm_widgets.chat.chat_controller import ChatController
 from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
@@ -302,12 +302,7 @@ class ChatWidget(LiveWidget):
         self.switch(conversation)
 
     def _do_unqueue(self, content: dict[str, Any], _buffers: Sequence[Any], *, question: str) -> None:
-        def give_back(message: Message) -> None:
-            files, buffers = files_to_page(message)
-            text = question_text(message)
-            self.channel.send("text", nonce=content.get("nonce"), text=text, files=files, buffers=buffers)
-
-        self._controller.unqueue(question, give_back)
+        self._controller.unqueue(question, lambda message: self._give_back(content, message))
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
         text = self.export(cast("ExportFormat", format))  # raises for another format

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.compare.compare_round import CompareRound
-    from ipyllm_widgets.compare.compare_settings import CompareSettings
 
 __all__ = ["earlier_messages"]
 
 
 def earlier_messages(
-    rounds: Sequence[CompareRound], name: str, question: Message, service: BaseLLMService, settings: CompareSettings
+    rounds: Sequence[CompareRound], name: str, question: Message, service: BaseLLMService, system: str
 ) -> tuple[list[Message], str]:
     """Return what one model is sent before a question, and a note about the earlier questions left out.
 
@@ -31,15 +30,20 @@ def earlier_messages(
         The conversation so far.
     name : str
         The model's name in the widget.
+    question : Message
+    service : BaseLLMService
+        With its parameters.
+    system : str
+        The system prompt; empty for none.
     """
     if not rounds:
         return [], ""
     answered = [messages for asked in rounds if (messages := asked.messages_of(name)) is not None]
     history = ConversationHistory.from_messages(message for messages in answered for message in messages)
-    system: list[dict[str, Any]] = [{"role": "system", "content": settings.system}] if settings.system else []
+    first: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     max_tokens = service.params.get("max_tokens")
     messages, left_out = history.preceding(
-        [*system, question], service.context_window, max_tokens=max_tokens, model=service.full_name
+        [*first, question], service.context_window, max_tokens=max_tokens, model=service.full_name
     )
     n_missing = len(rounds) - len(answered)
     missing = f"Sent without {count(n_missing, 'earlier question')} that it did not answer." if n_missing else ""

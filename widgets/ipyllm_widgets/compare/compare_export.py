@@ -63,22 +63,25 @@ def _as_json(asked: CompareRound) -> dict[str, Any]:
 
 def _answer(asked: CompareRound, index: int) -> dict[str, Any]:
     column, response = asked.comparison.column(index, render=False), asked.comparison.responses[index]
+    hidden = asked.comparison.names_hidden
+    reasoning = response.reasoning if response is not None else asked.answers[index].source("reasoning")
     return {
         "mark": column.mark,
-        "model": None if asked.comparison.names_hidden else asked.names[index],
+        "model": None if hidden else asked.names[index],
         "status": "running" if response is None else response.status,
         "preferred": column.preferred,
         "text": asked.text(column.mark),
-        "reasoning": response.reasoning if response is not None else asked.answers[index].source("reasoning"),
+        "reasoning": "" if hidden else reasoning,
         "error": column.error or None,
         "footer": column.footer,
-        "note": asked.notes[index],
+        "note": asked.note_on(index),
     }
 
 
 def _as_markdown(asked: CompareRound) -> Iterator[str]:
     document = _as_json(asked)
-    yield f"## Question {asked.number}{' (follow-up)' if asked.follows else ''}"
+    kind = " (follow-up, new letters)" if asked.has_new_letters else " (follow-up)" if asked.follows else ""
+    yield f"## Question {asked.number}{kind}"
     yield fenced(document["text"]).rstrip()
     added = [f"{file['name']} ({file['chars']:,} characters)" for file in document["files"]]
     if document["images"]:

@@ -20,7 +20,7 @@ from ipyllm.text.format import count, shorten
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import as_sent, attached_files, question_text
 from ipyllm_widgets.attachments.images import image_urls
-from ipyllm_widgets.live_answer import LiveAnswer, waiting_payload
+from ipyllm_widgets.live_answer import LiveAnswer, parts_of, waiting_payload
 from ipyllm_widgets.static_output import StaticContent
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class CompareRound:
         What to know about each answer, in the order of the arms.
     note : str
         What to know about all answers.
-    is_stored : bool
-        Whether it was read from the ledger, so that no model can be asked again.
+    has_new_letters : bool
+        Whether the models of a blind conversation were shuffled anew, because they had changed.
     """
 
     number: int
@@ -67,10 +67,10 @@ class CompareRound:
     follows: bool
     notes: Sequence[str]
     note: str = ""
-    is_stored: bool = False
+    has_new_letters: bool = False
     answers: list[LiveAnswer] = field(init=False)
     parts: dict[str, dict[str, Any]] = field(init=False, default_factory=dict)
-    """Of finished answers, by name."""
+    """Of answers that have ended, by name; those that came from elsewhere are added when they are shown."""
 
     def __post_init__(self) -> None:
         self.answers = [self._live_answer(index) for index in range(len(self.comparison.arms))]
@@ -79,13 +79,19 @@ class CompareRound:
 
     def _live_answer(self, index: int, suffix: str = "") -> LiveAnswer:
         name = f"{self.number}-{self.comparison.arms[index].mark}{suffix}"
-        return LiveAnswer(name, partial(self.comparison.waiting, index))
+        # Whether a model reasons, and how, could reveal it.
+        return LiveAnswer(name, partial(self.comparison.waiting, index), hides_reasoning=self.comparison.names_hidden)
 
     def renew_answer(self, index: int) -> LiveAnswer:
         """Put an answer that begins anew in the place of the one at this index."""
         self._asked_again += 1
         self.answers[index] = answer = self._live_answer(index, f".{self._asked_again}")
         return answer
+
+    def has_answer(self, index: int) -> bool:
+        """Return whether the arm at this index has answered, if only in part."""
+        response = self.comparison.responses[index]
+        return response is not None and bool(response.content or response.status == "ok")
 
     def index_of(self, mark: str) -> int:
         """Return the index of the answer with this mark."""
@@ -131,7 +137,7 @@ class CompareRound:
             "images": image_urls(self.question),
             "files": [file._asdict() for file in attached_files(self.question)],
             "follows": self.follows,
-            "stored": self.is_stored,
+            "newLetters": self.has_new_letters,
             "columns": [column["id"] for column in columns],
             "vote": comparison.vote_cast,
             "hidden": comparison.names_hidden,
@@ -148,16 +154,27 @@ class CompareRound:
             "id": answer.name,
             "mark": column.mark,
             "label": column.label,
-            "status": "running" if response is None or answer.name not in self.parts else response.status,
+            "status": "running" if response is None or answer.name in live else response.status,
             "footer": "" if column.running else column.footer,
-            "note": self.notes[index],
+            "note": self.note_on(index),
             "error": column.error or None,
             "preferred": column.preferred,
             "waiting": waiting_payload(answer.waiting) if answer.name in live else None,
         }
-        if answer.name in self.parts:
-            payload["parts"] = self.parts[answer.name]
+        if response is not None and answer.name not in live:
+            payload["parts"] = self._shown_parts(answer.name, response)
         return payload
+
+    def _shown_parts(self, name: str, response: ChatResponse) -> dict[str, Any]:
+        parts = self.parts.get(name)
+        if parts is None:
+            parts = self.parts[name] = parts_of(response.reasoning, response.content)
+        hidden = {"reasoning"} if self.comparison.names_hidden else set()
+        return {part: shown for part, shown in parts.items() if part not in hidden}
+
+    def note_on(self, index: int) -> str:
+        """Return what to know about the answer at this index; nothing while it could tell the model."""
+        return "" if self.comparison.names_hidden else self.notes[index]
 
     def _below(self) -> str:
         note = "" if self.comparison.names_hidden else self.note  # it may name a model
@@ -170,8 +187,8 @@ class CompareRound:
             for column, answer in zip(self.comparison.columns(), self.answers, strict=True)
         ]
         noted = [
-            replace(column, footer=" · ".join(filter(None, (column.footer, note))))
-            for column, note in zip(columns, self.notes, strict=True)
+            replace(column, footer=" · ".join(filter(None, (column.footer, self.note_on(index)))))
+            for index, column in enumerate(columns)
         ]
         note, images = self._below(), len(image_urls(self.question))
         named = [file.name for file in attached_files(self.question)]

@@ -70,6 +70,16 @@ class CompareSettings:
         """Return the full names of the compared models."""
         return [self.services[arm.model].full_name if arm.model in self.services else arm.model for arm in self.arms]
 
+    def as_json(self) -> dict[str, Any]:
+        """Return all but the services as JSON's values, which :meth:`with_changes` takes."""
+        return {
+            "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in self.arms],
+            "params": dict(self.params),
+            "system": self.system,
+            "blind": self.blind,
+            "multi_turn": self.multi_turn,
+        }
+
     def with_changes(self, changes: Mapping[str, Any]) -> CompareSettings:
         """Return these settings with ``changes``.
 

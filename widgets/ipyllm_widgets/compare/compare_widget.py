@@ -80,6 +80,8 @@ class CompareWidget(LiveWidget):
         "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool, "multi_turn?": bool},
         "text": {"mark?": str, "question?": int, "file?": int},
         "draft": {"text": str, "file_bytes?": int, "images?": int, "uncounted?": int, "view?": str},
+        "unqueue": {"question": str},
+        "send_next": {},
         "prompts": {},
         "prompt": {"name": str},
         "export": {"format": str},
@@ -216,7 +218,7 @@ class CompareWidget(LiveWidget):
         return text
 
     def clear(self) -> None:
-        """Remove all rounds; the votes stay in the ledger."""
+        """Remove all rounds; the votes stay in the ledger. Running answers are stopped."""
         self._controller.clear()
 
     def vote(self, which: str) -> str:
@@ -245,5 +247,8 @@ class CompareWidget(LiveWidget):
     def _do_ask(
         self, _content: dict[str, Any], buffers: Sequence[Any], *, prompt: str, files: list[Any] | None = None
     ) -> None:
-        self._controller.ask(prompt, *received_files(buffers, files))
+        self._controller.queue(prompt, *received_files(buffers, files))
         self._controller.draft("")
+
+    def _do_unqueue(self, content: dict[str, Any], _buffers: Sequence[Any], *, question: str) -> None:
+        self._controller.unqueue(question, lambda message: self._give_back(content, message))

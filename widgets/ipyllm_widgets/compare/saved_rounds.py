@@ -1,4 +1,4 @@
-"""The rounds of a comparison in the ledger: they come back after a restart of the kernel, by the comparison's name."""
+"""Comparisons in the ledger: rounds and settings come back after a restart of the kernel, by the comparison's name."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 from ipyllm.comparison.stored_comparison import comparison_document, read_comparisons
 from ipyllm.conversations import saved
 from ipyllm.conversations.transcript import validate_message
+from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
 from ipyllm.request import Provenance
 from ipyllm_widgets.attachments.files import as_sent
 from ipyllm_widgets.compare.compare_round import CompareRound
-from ipyllm_widgets.live_answer import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ipyllm.comparison.stored_comparison import StoredComparison
+    from ipyllm.comparison.comparison import Comparison
+    from ipyllm_widgets.compare.compare_settings import CompareSettings
 
-__all__ = ["look_up_draft", "look_up_rounds", "save_draft", "save_rounds"]
+__all__ = ["look_up_comparison", "look_up_draft", "save_comparison", "save_draft"]
 
 _KIND: Final = "comparison"
 _FORMAT: Final = {"format": "ipyllm-comparisons", "version": 1}
@@ -36,16 +37,38 @@ def save_draft(name: str, draft: str) -> None:
     saved.save_draft(name, draft, _KIND)
 
 
-def save_rounds(name: str, rounds: Iterable[CompareRound]) -> None:
-    """Save all rounds of the comparison of this name. Never raises."""
-    saved.save_document(_KIND, name, {**_FORMAT, "rounds": list(map(_document, rounds))})
+def save_comparison(
+    name: str, given: CompareSettings, settings: CompareSettings, rounds: Iterable[CompareRound]
+) -> None:
+    """Save all rounds of the comparison of this name, and its settings, of which its cell gave some. Never raises."""
+    document: dict[str, Any] = {**_FORMAT, "rounds": list(map(_document, rounds))}
+    if settings is not given and settings.services.keys() <= given.services.keys():  # others are gone with the kernel
+        document["settings"] = {"given": given.as_json(), "now": settings.as_json()}
+    saved.save_document(_KIND, name, document)
 
 
-def look_up_rounds(name: str) -> list[CompareRound]:
-    """Return the rounds of the comparison as this notebook left it; none if there are none, or they are damaged."""
+def look_up_comparison(name: str, given: CompareSettings) -> tuple[CompareSettings, list[CompareRound]]:
+    """Return settings and rounds of the comparison as this notebook left it.
+
+    The settings are those ``given``, if the cell gave others then, and no rounds if there are none or they are damaged.
+    """
     document = saved.look_up_document(_KIND, name)
     if not isinstance(document, dict) or {key: document.get(key) for key in _FORMAT} != _FORMAT:
-        return []
+        return given, []
+    return _settings(document.get("settings"), given), _rounds(document)
+
+
+def _settings(known: Any, given: CompareSettings) -> CompareSettings:
+    if not isinstance(known, dict) or known.get("given") != given.as_json():
+        return given
+    try:
+        return given.with_changes({name: known["now"][name] for name in known["given"]})
+    except (LLMError, ValueError, TypeError, KeyError) as exc:  # such as a model that is there no more
+        log_failure(_logger, "the settings of a saved comparison cannot be used", exc)
+        return given
+
+
+def _rounds(document: Mapping[str, Any]) -> list[CompareRound]:
     try:
         rounds = document["rounds"]
         asked = [(known["comparison"], [as_sent(validate_message(known["question"]))]) for known in rounds]
@@ -64,11 +87,12 @@ def _document(asked: CompareRound) -> dict[str, Any]:
         "follows": asked.follows,
         "notes": list(asked.notes),
         "note": asked.note,
+        "new_letters": asked.has_new_letters,
         "comparison": comparison_document(asked.comparison),
     }
 
 
-def _round(known: Mapping[str, Any], comparison: StoredComparison) -> CompareRound:
+def _round(known: Mapping[str, Any], comparison: Comparison) -> CompareRound:
     asked = CompareRound(
         int(known["number"]),
         known["question"],
@@ -77,10 +101,8 @@ def _round(known: Mapping[str, Any], comparison: StoredComparison) -> CompareRou
         follows=bool(known["follows"]),
         notes=list(map(str, known["notes"])),
         note=str(known["note"]),
-        is_stored=True,
+        has_new_letters=bool(known.get("new_letters")),
     )
     if len(asked.names) != len(comparison.arms) or len(asked.notes) != len(comparison.arms):
         raise ValueError("its names are not those of its answers")
-    for answer, response in zip(asked.answers, comparison.responses, strict=True):
-        asked.parts[answer.name] = {} if response is None else parts_of(response.reasoning, response.content)
     return asked

@@ -21,7 +21,7 @@ const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 export class Composer {
   /**
    * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void, draft?: (text: string, counts: DraftCounts) => void,
-   *   listPrompts?: () => void, promptText?: (name: string, then: (text: string) => void) => void, queues?: boolean, obstacle?: () => string, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
+   *   listPrompts?: () => void, promptText?: (name: string, then: (text: string) => void) => void, queues?: boolean, placeholder?: string, obstacle?: () => string, showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
     this.actions = actions;
@@ -36,7 +36,7 @@ export class Composer {
       class: "ipyllm-input",
       rows: 1,
       dir: "auto",
-      placeholder: "Ask the model …",
+      placeholder: actions.placeholder ?? "Ask the model …",
       "aria-label": "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer, arrow up edits your last message, a slash at the beginning lists your prompts.",
       keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
       input: () => {
@@ -108,7 +108,7 @@ export class Composer {
       this.sendButton.title = label;
       this.sendButton.setAttribute("aria-label", label);
     }
-    if (this.actions.queues) this.input.placeholder = this.running ? "Ask the next question …" : "Ask the model …";
+    if (this.actions.queues) this.input.placeholder = this.running ? "Ask the next question …" : (this.actions.placeholder ?? "Ask the model …");
     clearTimeout(this.draftTimer);
     this.draftTimer = setTimeout(() => this.keepDraft(), DRAFT_AFTER_MS);
     this.sendButton.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.pastedTexts.length;

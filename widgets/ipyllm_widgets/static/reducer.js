@@ -7,7 +7,7 @@
  *   footer: string, note: string, resumable: boolean, feedback: string | null, error: string | null, waiting: import("./waiting.js").Waiting | null, parts: Record<string, Part>,
  *   tokens?: boolean}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
- *   limits: {image: number, images: number}, efforts?: string[], elsewhere?: Record<string, string>, queue?: import("./chat/queue.js").Queued[]}} ViewSettings
+ *   limits: {image: number, images: number}, efforts?: string[], elsewhere?: Record<string, string>, queue?: import("./queue.js").Queued[]}} ViewSettings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,
  *   totals: string, settings: ViewSettings}} State
  */

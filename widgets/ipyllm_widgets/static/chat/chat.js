@@ -6,7 +6,7 @@ import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
 import { ConversationsPanel, MARKS } from "./conversations.js";
 import { MessageKeys } from "./message_keys.js";
-import { QueueView } from "./queue.js";
+import { QueueView } from "../queue.js";
 import { TurnView } from "./turn.js";
 import { Composer, readFiles, UNREADABLE_FILE } from "../composer.js";
 import { SettingsPanel } from "../settings.js";

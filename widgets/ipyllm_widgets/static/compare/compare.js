@@ -5,6 +5,7 @@ import { menuButton } from "../menu.js";
 import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
 import { Composer, readFiles, UNREADABLE_FILE } from "../composer.js";
+import { QueueView } from "../queue.js";
 import { ModelList } from "./model_list.js";
 import { RoundView } from "./round.js";
 import { SettingsPanel } from "../settings.js";
@@ -26,6 +27,8 @@ class CompareView extends LiveView {
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
       stop: () => this.stop(),
+      queues: true,
+      placeholder: "Ask all of them …",
       editLast: () => this.lastRound()?.withPrompt((text) => this.composer.restore(text, [])),
       obstacle: () => this.commands.obstacle,
       draft: (text, counts) => this.tellDraft(text, counts),
@@ -34,7 +37,13 @@ class CompareView extends LiveView {
       showError: (message) => this.showError(message),
       limits: () => this.state.settings.limits,
     });
-    this.composer.input.placeholder = "Ask all of them …";
+    this.queue = new QueueView({
+      takeBack: (id) => this.ask("unqueue", { question: id }, (text, files) => {
+        this.composer.restore(text, files);
+        this.composer.input.focus();
+      }),
+      sendNext: () => this.ask("send_next"),
+    });
     this.actions = {
       insertCode: cellInserter(model, root),
       stop: (/** @type {string} */ mark, /** @type {number} */ question) => this.ask("stop", { mark, question }),
@@ -85,6 +94,7 @@ class CompareView extends LiveView {
       this.notice,
       this.hint,
       this.undo,
+      this.queue.element,
       this.composer.element,
       h("div", { class: "ipyllm-totals" }, this.estimate),
       this.rankingFold,
@@ -99,7 +109,7 @@ class CompareView extends LiveView {
       else if (target === this.composer.input) this.lastRound()?.element.focus();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || target.matches("input, textarea, select")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || target.matches("input, textarea, select, [role=menuitem]")) return;
     const round = [...this.views.values()].find((view) => view.element.contains(target)) ?? this.lastRound();
     if (round?.press(event.key)) event.preventDefault();
   }
@@ -132,6 +142,7 @@ class CompareView extends LiveView {
     this.multiTurn.checked = settings.multiTurn === true;
     this.clear.hidden = this.exportMenu.hidden = !questions.length;
     this.composer.setRunning(running !== null);
+    this.queue.update(settings.queue ?? [], running === null && !gone);
     this.drawRanking();
     const last = this.lastRound(), columns = [...(last?.views.values() ?? [])];
     const begun = columns.filter((view) => view.hasBegun).length;

@@ -5,9 +5,11 @@ import { FilesView } from "../files.js";
 import { ColumnView } from "./column.js";
 
 const MIN_COLUMN_PX = 260;
+const FOLLOWS = "↳ Follow-up: each model was sent its own earlier answers";
+const NEW_LETTERS = ". The models have changed, so the letters are dealt anew";
 
 /**
- * @typedef {{id: string, question: number, text: string, chars: number, images: string[], files: import("../reducer.js").AttachedFile[], follows: boolean, stored: boolean,
+ * @typedef {{id: string, question: number, text: string, chars: number, images: string[], files: import("../reducer.js").AttachedFile[], follows: boolean, newLetters: boolean,
  *   columns: string[], vote: string | null, hidden: boolean, footer: string}} Question
  * @typedef {{stop: (mark: string, question: number) => void, regenerate: (mark: string, question: number) => void,
  *   vote: (which: string, question: number) => void,
@@ -28,7 +30,7 @@ export class RoundView {
     this.voteKey = "";
     /** @type {[string, string][]} what can be voted for: the key, the outcome */
     this.choices = [];
-    this.follows = h("div", { class: "ipyllm-footer", hidden: true }, "↳ Follow-up: each model was sent its own earlier answers");
+    this.follows = h("div", { class: "ipyllm-footer", hidden: true });
     this.images = h("div", { class: "ipyllm-images" });
     this.words = h("div", { class: "ipyllm-words", dir: "auto" });
     this.files = new FilesView((at, then) => actions.requestFile(this.number, at, then));
@@ -83,6 +85,7 @@ export class RoundView {
     this.now = now;
     this.element.classList.toggle("ipyllm-earlier", !now.last);
     this.follows.hidden = !question.follows;
+    this.follows.textContent = FOLLOWS + (question.newLetters ? NEW_LETTERS : "");
     this.footer.textContent = question.footer;
     this.footer.hidden = !question.footer;
     this.drawColumns();
@@ -107,7 +110,7 @@ export class RoundView {
       }
       if (at && view.element === at) at = at.nextElementSibling;
       else this.columns.insertBefore(view.element, at);
-      const canRegenerate = this.now.last && !this.question.stored && this.now.running === null && !this.now.gone;
+      const canRegenerate = this.now.last && this.now.running === null && !this.now.gone;
       view.update(this.turns.get(id), { expanded: this.expanded === id, gone: this.now.gone, canRegenerate });
       view.element.hidden = Boolean(this.expanded) && this.expanded !== id;
     }

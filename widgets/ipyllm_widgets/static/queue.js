@@ -1,6 +1,6 @@
 // The questions that wait until the running answer has ended.
 
-import { button, h } from "../dom.js";
+import { button, h } from "./dom.js";
 
 /**
  * @typedef {{id: string, text: string, images: number, files: number, held: boolean}} Queued

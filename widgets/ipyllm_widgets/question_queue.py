@@ -55,6 +55,10 @@ class QuestionQueue:
         """Add a question at the end."""
         self._waiting.append(_Queued(f"q{next(self._numbers)}", message))
 
+    def first(self) -> Message:
+        """Return the first question."""
+        return self._waiting[0].message
+
     def pop(self) -> Message:
         """Remove and return the first question."""
         self.held = False

@@ -1,0 +1,99 @@
+"""While answers of a comparison stream: the next question waits, *Clear* stops, and nothing is lost."""
+
+from __future__ import annotations
+
+from ipyllm.conversations import saved
+from tests.fakes import answer, server_error
+from tests.widgets.compare.comparing import asked, click, eventually, rounds, shown, text_of
+from tests.widgets.page import PNG
+
+
+def waiting(widget):
+    return [question["text"] for question in widget._controller.snapshot()["settings"]["queue"]]
+
+
+def streaming(widget, *others):
+    pair = widget("slow", "good", *others)
+    pair.ask("First?")
+    eventually(lambda: text_of(shown(pair)["A"]) and shown(pair)["B"]["status"] == "ok")
+    return pair
+
+
+def test_the_next_question_waits_and_is_asked_when_all_have_ended(two, widget):
+    pair = streaming(widget, "bad")
+    assert click(pair, "ask", prompt="Second?") is None
+    assert click(pair, "ask", prompt="Third?") is None
+    assert waiting(pair) == ["Second?", "Third?"]
+    pair.models = ["openai/good", "openai/bad"]
+    assert click(pair, "stop", mark="A", question=1) is None
+    eventually(lambda: len(rounds(pair)) == 3 and not pair.running)
+    assert [question["text"] for question, _ in rounds(pair)] == ["First?", "Second?", "Third?"]
+    assert waiting(pair) == []
+
+
+def test_a_question_waits_on_after_a_stop_until_it_is_sent_or_taken_back(two, widget):
+    pair = streaming(widget)
+    pair._on_command(pair, {"command": "ask", "nonce": "1", "prompt": "Second?", "files": [""]}, [memoryview(PNG)])
+    assert click(pair, "ask", prompt="Third?") is None
+    pair.stop()
+    eventually(lambda: not pair.running)
+    assert [question["held"] for question in pair._controller.snapshot()["settings"]["queue"]] == [True, True]
+    (second, third) = (question["id"] for question in pair._controller.snapshot()["settings"]["queue"])
+    assert click(pair, "unqueue", question=third) is None
+    assert next(sent for sent in reversed(pair.sent_messages) if sent["kind"] == "text")["text"] == "Third?"
+    assert "waits no longer" in click(pair, "unqueue", question=third)
+    pair.models = ["openai/good", "openai/bad"]
+    assert click(pair, "send_next") is None
+    eventually(lambda: not pair.running)
+    assert (rounds(pair)[-1][0]["text"], len(rounds(pair)[-1][0]["images"])) == ("Second?", 1)
+    assert click(pair, "unqueue", question=second) is not None
+
+
+def test_a_question_waits_on_if_no_arm_answered_or_it_cannot_be_asked(two, widget):
+    pair = widget("slow", "broken")
+    pair.ask("First?")
+    eventually(lambda: text_of(shown(pair)["A"]))
+    click(pair, "ask", prompt="Second?")
+    pair.models = ["openai/good"]
+    click(pair, "stop", mark="A", question=1)
+    eventually(lambda: not pair.running)
+    assert waiting(pair) == ["Second?"]
+    assert "choose at least two models" in click(pair, "send_next")
+    assert waiting(pair) == ["Second?"]
+
+
+def test_what_waits_is_in_the_text_box_after_a_restart(two, begin):
+    pair = begin(models=("openai/slow", "openai/good"))
+    pair.ask("First?")
+    pair._controller.queue("Second?")
+    pair._controller.draft("Third, half")
+    assert begin()._controller.snapshot()["draft"] == "Second?\n\nThird, half"
+    pair.stop()
+    eventually(lambda: not pair.running)
+    assert saved.look_up_draft("capitals", "comparison") == "Second?\n\nThird, half"
+
+
+def test_clear_stops_what_streams_and_undo_brings_its_text_back(two, widget):
+    pair = streaming(widget)
+    assert click(pair, "clear") is None
+    assert (rounds(pair), pair.running) == ([], False)
+    assert click(pair, "undo_clear") is None
+    assert (shown(pair)["A"]["status"], text_of(shown(pair)["A"])) == ("cancelled", "It")
+    assert text_of(shown(pair)["B"]) == "It is Bern."
+
+
+def test_an_answer_stays_if_nothing_comes_when_it_is_asked_for_again(two, widget):
+    pair = widget("good", "bad")
+    asked(pair)
+    before = shown(pair)
+    two.on(lambda request: server_error())
+    assert click(pair, "regenerate", mark="A", question=1) is None
+    eventually(lambda: not pair.running)
+    assert shown(pair) == before
+    notice = next(sent for sent in reversed(pair.sent_messages) if sent["kind"] == "notice")
+    assert notice["text"].startswith("Nothing came of asking A again, so the earlier answer stays: openai/good")
+    pair.vote("A")
+    two.on(lambda request: answer("Bern."))
+    pair.regenerate("A")
+    eventually(lambda: not pair.running)
+    assert text_of(shown(pair)["A"]) == "Bern."

@@ -1,0 +1,350 @@
+"""Asks the models of a comparison: questions, the queue of those that wait, one answer again, stop."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from ipyllm.comparison.comparison import Comparison
+from ipyllm.errors import LLMError, bad_request
+from ipyllm.request import Provenance
+from ipyllm_widgets.attachments.files import as_sent, check_window, question_with_files
+from ipyllm_widgets.compare.arm_histories import earlier_messages
+from ipyllm_widgets.compare.compare_round import CompareRound
+from ipyllm_widgets.compare.earlier_arms import arm_to_ask
+from ipyllm_widgets.compare.saved_rounds import look_up_comparison, look_up_draft, save_comparison, save_draft
+from ipyllm_widgets.controller import Controller
+from ipyllm_widgets.draft_estimate import NextCall
+from ipyllm_widgets.live_answer import parts_of
+from ipyllm_widgets.live_state import LiveState
+from ipyllm_widgets.question_queue import QuestionQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ipyllm.messages import Message
+    from ipyllm.response import ChatResponse
+    from ipyllm_widgets.compare.compare_settings import CompareSettings
+    from ipyllm_widgets.live_answer import LiveAnswer
+    from ipyllm_widgets.message_channel import MessageChannel
+
+__all__ = ["CompareCalls"]
+
+_newest: WeakValueDictionary[str, CompareCalls] = WeakValueDictionary()
+"""Of the controllers of one name the one that was made last: only that is kept in the ledger."""
+_MIN_ARMS = 2
+_ENDED_WELL = ("ok", "truncated")
+
+
+class CompareCalls(Controller[LiveState]):
+    """The rounds of a comparison, and the calls that they are made of.
+
+    A question that follows is sent to each model with its own answers to the earlier ones. The conversation is made of
+    the rounds since the last that did not follow.
+
+    Parameters
+    ----------
+    settings : CompareSettings
+        Settings of the next question, as the cell gives them.
+    channel, on_error
+        As for :class:`Controller`.
+    name : str
+        Name under which the rounds are kept in the ledger, and come back; empty to keep none.
+    """
+
+    def __init__(
+        self, settings: CompareSettings, channel: MessageChannel, on_error: Callable[[Exception], None], name: str
+    ) -> None:
+        super().__init__(LiveState(look_up_draft(name) if name else ""), channel, on_error)
+        self.name = name
+        self._given = settings
+        self.settings, self.rounds = settings, list[CompareRound]()
+        earlier = _newest.get(name) if name else None
+        if earlier is not None:  # its cell was run again: an answer that streams there goes on
+            self.settings = settings if settings.as_json() != earlier.given else earlier.settings
+            self.rounds = list(earlier.rounds)
+        elif name:
+            self.settings, self.rounds = look_up_comparison(name, settings)
+        self._queue = QuestionQueue()
+        self._was_stopped = False
+        self._replaced: LiveAnswer | None = None  # by an answer that is asked for again
+        self._count = self.rounds[-1].number if self.rounds else 0
+        if name:
+            _newest[name] = self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The settings that the cell gave."""
+        return self._given.as_json()
+
+    def _save(self) -> None:
+        """Save the rounds; those of a cell that was run again are the newer widget's, which shows their answers."""
+        newest = _newest.get(self.name) if self.name else None
+        if newest is self:
+            save_comparison(self.name, self._given, self.settings, self.rounds)
+        elif newest is not None:
+            save_comparison(newest.name, newest._given, newest.settings, newest.rounds)  # noqa: SLF001 - the same class
+            newest.refresh()
+
+    def draft(self, text: str, **counts: Any) -> None:
+        """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
+        changed = text != self._shown.draft
+        super().draft(text, **counts)
+        if changed:
+            with self._channel.lock:
+                self._save_unsent()
+
+    def _save_unsent(self) -> None:
+        """Save the questions that wait, and what is typed: after a restart of the kernel they are in the text box."""
+        if self.name:
+            save_draft(self.name, "\n\n".join(filter(None, [*self._queue.texts(), self._shown.draft])))
+
+    # ---- asking -----------------------------------------------------------------------------------
+
+    def ask(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> Comparison:
+        """Ask all models, and return at once.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming, the question is empty, or a model cannot be asked. Nothing was sent.
+        """
+        question = question_with_files(prompt, images, files)
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            return self._ask(question)
+
+    def _ask(self, question: Message) -> Comparison:
+        if len(self.settings.arms) < _MIN_ARMS:
+            raise bad_request("There is nothing to compare: choose at least two models.")
+        asked = self._next_round(question)
+        self.rounds.append(asked)
+        self._count += 1
+        self._was_stopped = False
+        self._replaced = None
+        self._shown.begin(asked.answers)
+        self._shown.call = comparison = asked.comparison
+        try:
+            comparison.start(lambda index, event: self._receive(self._shown, asked.answers[index], event))
+            if not comparison.names_hidden:  # the same letters as before: whoever sees these names knows all
+                self._reveal(asked)
+        except BaseException:  # an interrupt: requests that were not sent would never end
+            self.rounds.remove(asked)
+            self._shown.end()
+            raise
+        finally:
+            self._save()
+            self._publish()
+        self.refresh()  # a notebook that is saved now contains the question
+        return comparison
+
+    def _next_round(self, question: Message) -> CompareRound:
+        settings, before = self.settings, self._conversation() if self.settings.multi_turn else []
+        names = settings.names
+        blind = settings.blind and (not before or before[-1].comparison.names_hidden)
+        is_new = bool(before) and set(names) != set(before[-1].names)
+        if before:  # whoever was A stays A, also when a vote has shown the names
+            shown = before[-1].names
+            names = sorted(names, key=lambda name: shown.index(name) if name in shown else len(shown))
+        services = [settings.service(name) for name in names]
+        for service in services:
+            check_window(question, service)
+        retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
+        histories = [
+            earlier_messages(before, name, question, service, settings.system)
+            for name, service in zip(names, services, strict=True)
+        ]
+        comparison = Comparison(
+            [as_sent(question)],
+            services,
+            system=settings.system or None,
+            provenance=Provenance(origin="widget"),
+            histories=[messages for messages, _ in histories],
+            blind=blind,
+            # A new model would have the last letter, and the letter of one that went would be missing.
+            shuffle=blind and (not before or is_new),
+        )
+        places = [next(at for at, service in enumerate(services) if service is arm.given) for arm in comparison.arms]
+        return CompareRound(
+            self._count + 1,
+            question,
+            comparison,
+            [names[place] for place in places],
+            follows=bool(before),
+            notes=[histories[place][1] for place in places],
+            note=retirement,
+            has_new_letters=blind and is_new,
+        )
+
+    def _next_calls(self) -> list[NextCall]:
+        settings = self.settings
+        with self._channel.lock:
+            before = self._conversation() if settings.multi_turn else []
+        return [
+            NextCall(
+                settings.service(name),
+                settings.system,
+                [messages for asked in before if (messages := asked.messages_of(name)) is not None],
+            )
+            for name in settings.names
+        ]
+
+    def _conversation(self, last: CompareRound | None = None) -> list[CompareRound]:
+        """Return the rounds since the last that did not follow, itself included; or those up to ``last``."""
+        rounds = self.rounds if last is None else self.rounds[: self.rounds.index(last) + 1]
+        start = max((at for at, asked in enumerate(rounds) if not asked.follows), default=0)
+        return rounds[start:]
+
+    def _reveal(self, voted: CompareRound) -> None:
+        """Show the names in all rounds of the conversation of this one: they have the same marks."""
+        at = self.rounds.index(voted)
+        end = next((n for n in range(at + 1, len(self.rounds)) if not self.rounds[n].follows), len(self.rounds))
+        for asked in self._conversation(self.rounds[end - 1]):
+            asked.comparison.reveal()
+
+    def regenerate(self, mark: str, question: int | None = None) -> None:
+        """Ask one model the last question again: its answer is replaced, and a vote is withdrawn.
+
+        Raises
+        ------
+        LLMError
+            An answer is still streaming, another question was asked since, there is no such answer, or its model is no
+            longer available. Nothing is changed.
+        """
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            asked = self._round(question)
+            if asked is not self.rounds[-1]:
+                raise bad_request("Only answers to the last question can be asked for again.")
+            index = asked.index_of(mark)
+            history = self._conversation(asked)[:-1] if asked.follows else []
+            arm = arm_to_ask(asked, index, history, self.settings.services)
+            before, comparison = asked.answers[index], asked.comparison
+            had_vote = comparison.vote_cast is not None
+            answer = asked.renew_answer(index)
+            self._was_stopped = False
+            self._replaced = before if asked.has_answer(index) else None
+            self._shown.begin([answer])
+            self._shown.call = comparison
+            try:
+                comparison.ask_again(index, lambda event: self._receive(self._shown, answer, event), arm=arm)
+            except BaseException:  # an interrupt, or a key that is missing
+                asked.answers[index] = before
+                self._shown.end()
+                raise
+            finally:
+                if had_vote:
+                    self._wake_ranking()
+                self._save()
+                self._publish()
+        self.refresh()
+
+    def _wake_ranking(self) -> None:
+        """Rank anew, soon: a vote was cast or withdrawn."""
+        raise NotImplementedError
+
+    def _round(self, question: int | None) -> CompareRound:
+        """Return the round of the question with this number, by default the last."""
+        for asked in reversed(self.rounds):
+            if question in {None, asked.number}:
+                return asked
+        raise LLMError("This question is no longer shown.", category="not_found")
+
+    def stop(self, mark: str | None = None, question: int | None = None) -> None:
+        """Stop the running answers, or the one with this mark, and keep their text so far.
+
+        Parameters
+        ----------
+        question : int, optional
+            Number of the question; answers to any other are not stopped.
+        """
+        if not self.rounds or question not in {None, self._count}:
+            return
+        asked = self.rounds[-1]
+        if mark is None:
+            self._was_stopped = True
+            asked.comparison.cancel()
+        else:
+            asked.comparison.cancel_arm(asked.index_of(mark))
+
+    # ---- the queue ----------------------------------------------------------------------------------
+
+    def queue(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> None:
+        """Ask a question as soon as the running answers have ended, after those that wait already."""
+        question = question_with_files(prompt, images, files)
+        self._wait_until_rendered()
+        with self._channel.lock:
+            if self.running:
+                self._queue.add(question)
+                self._save_unsent()
+                self._publish()
+            else:
+                self._ask(question)
+
+    def unqueue(self, question: str, give_back: Callable[[Message], None]) -> None:
+        """Remove a question from the queue when it was given back; it waits on if that fails."""
+        with self._channel.lock:
+            give_back(self._queue.find(question))
+            self._queue.remove(question)
+            self._save_unsent()
+            self._publish()
+
+    def send_next(self) -> None:
+        """Ask the first question of the queue, which waits because the answers failed or were stopped."""
+        self._wait_until_rendered()
+        with self._channel.lock:
+            self._require_idle()
+            if len(self._queue):
+                self._ask_next()
+
+    def _on_idle(self, _state: LiveState, /, _response: ChatResponse) -> None:
+        if not len(self._queue):
+            return
+        ended = [response.status for response in self.rounds[-1].comparison.responses if response is not None]
+        if self._was_stopped or not any(status in _ENDED_WELL for status in ended):
+            self._queue.held = True
+            self._publish()
+            return
+        with suppress(LLMError):  # the page shows that it waits on
+            self._ask_next()
+
+    def _ask_next(self) -> None:
+        question = self._queue.first()
+        try:
+            self._ask(question)
+            self._queue.pop()
+        except LLMError:
+            self._queue.held = True
+            raise
+        finally:
+            self._save_unsent()
+            self._publish()
+
+    # ---- answers --------------------------------------------------------------------------------------
+
+    def _on_finished(self, _state: LiveState, /, answer: LiveAnswer, parts: dict[str, Any]) -> None:
+        assert answer.response is not None
+        asked = next((asked for asked in reversed(self.rounds) if answer in asked.answers), None)
+        if asked is None:
+            return
+        # Reasoning was not sent while names were hidden.
+        asked.parts[answer.name] = parts_of(answer.response.reasoning, "") | parts
+        replaced, self._replaced = self._replaced, None
+        if replaced is not None and answer.response.status not in _ENDED_WELL and not answer.response.content:
+            self._put_back(asked, asked.answers.index(answer), replaced)
+        self._save()
+
+    def _put_back(self, asked: CompareRound, index: int, answer: LiveAnswer) -> None:
+        """Show the earlier answer again: nothing came when it was asked for again."""
+        failed = asked.comparison.column(index, render=False)
+        asked.comparison.put_back(index)
+        asked.answers[index] = answer
+        if failed.error:
+            text = f"Nothing came of asking {failed.mark} again, so the earlier answer stays: {failed.error}"
+            self._channel.send("notice", text=text)
+
+    def _queued(self) -> Sequence[dict[str, Any]]:
+        return self._queue.as_json()
