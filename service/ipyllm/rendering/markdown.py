@@ -19,6 +19,7 @@ from ipyllm.rendering.inline_tags import add_inline_tags
 from ipyllm.rendering.links import bounded_rule, links_rule
 from ipyllm.rendering.lists_and_notes import add_footnotes, add_task_lists
 from ipyllm.rendering.long_lists import long_lists_rule
+from ipyllm.rendering.open_marks import close_open_marks
 from ipyllm.rendering.sanitize_answer import sanitize
 from ipyllm.rendering.tex import add_math
 from ipyllm.text.surrogates import replace_surrogates
@@ -41,6 +42,7 @@ _MAX_TEXT = 400_000
 _MAX_PARAGRAPH = 60_000
 _MAX_LIVE_CODE = 4_000
 _MAX_HIGHLIGHT_SECONDS = 0.5
+_LIVE = "ipyllm_live"
 _BLANK_LINE = re.compile(r"\n(?=[ \t]*\n)")
 
 
@@ -49,14 +51,15 @@ def to_html(text: str, *, live: bool = False) -> str:
 
     Fences are highlighted by CSS classes (see :mod:`ipyllm.rendering.style`), TeX becomes MathML, bare addresses become
     links, and images from elsewhere become links too, so that nothing is fetched. Blocks may be rendered separately,
-    see :class:`ipyllm.rendering.blocks.BlockStream`. ``live`` says that the text is still growing: a long fence at its
-    end is then not highlighted, because that would be repeated at every draw.
+    see :class:`ipyllm.rendering.blocks.BlockStream`. ``live`` says that the text is still growing: bold text and code
+    that have only begun at its end are shown as such, and a long fence there is not highlighted, because that would be
+    repeated at every draw.
     """
     text = replace_surrogates(text)  # the sanitiser refuses lone surrogates
     if len(text) > _MAX_TEXT:
         return plain_html(text)
     md = parser()
-    env: dict[str, Any] = {}
+    env: dict[str, Any] = {_LIVE: live}
     tokens = md.parse(text, env)
     if live and (unfinished := _fence_at_the_end(tokens)):
         unfinished.meta["plain"] = len(unfinished.content) > _MAX_LIVE_CODE
@@ -103,6 +106,7 @@ def _inline_rule(state: StateCore) -> None:
     """Parse paragraphs, except absurdly long ones."""
     from markdown_it.token import Token
 
+    growing = _last_leaf(state.tokens) if state.env.get(_LIVE) else None
     for token in state.tokens:
         if token.type != "inline":
             continue
@@ -110,6 +114,8 @@ def _inline_rule(state: StateCore) -> None:
         if len(token.content) > _MAX_PARAGRAPH:
             token.children.append(Token("text", "", 0, content=token.content))
         else:
+            if token is growing:
+                token.content = close_open_marks(token.content, state.md)
             state.md.inline.parse(token.content, state.md, state.env, token.children)
 
 
@@ -134,9 +140,14 @@ def _render_link(self: Any, tokens: Sequence[Token], idx: int, options: OptionsD
 
 def _fence_at_the_end(tokens: list[Token]) -> Token | None:
     """Return the fence that ends the text, also within a list or a quote."""
+    last = _last_leaf(tokens)
+    return last if last is not None and last.type == "fence" else None
+
+
+def _last_leaf(tokens: list[Token]) -> Token | None:
+    """Return the last token that has a text of its own; the parser fills a row of a table up with empty cells."""
     for token in reversed(tokens):
-        if token.type == "fence":
+        is_empty = token.type == "td_open" or (token.type == "inline" and not token.content)
+        if token.nesting != -1 and not is_empty:
             return token
-        if token.nesting != -1:
-            return None
     return None

@@ -241,3 +241,31 @@ def test_the_end_of_the_widget_stops_all(widget, models):
     assert left.idle.wait(60)
     assert usage()["status"].tolist() == ["cancelled"]
     assert texts(conversation("default").to_messages())[0] == "one"
+
+
+def test_a_continued_answer_before_a_failed_question_is_left_renamed_and_whole(widget, models, restart):
+    models.reply(answer("One, two, th", finish_reason="length"), unauthorized())
+    for text in ("Count", "Failed"):
+        widget.comm.click("send", text=text)
+        shown = widget.comm.wait_until_idle()
+    models.reply(answer(chunks=["ree, ", "four."], gap=60))
+    assert widget.comm.click("resume", turn=shown.order[0])["error"] is None
+    widget.comm.wait_for(lambda shown: "three," in shown.html(0))
+    show(widget, "plans")
+    assert widget.comm.click("rename", conversation="default", to="trip")["error"] is None
+    shown = show(widget, "trip")
+    assert "One, two, three," in shown.html(0)
+    assert [turn["status"] for turn in shown.turns] == ["running", "error"]
+    show(widget, "plans")
+    models.skip_pauses()
+    wait_for_marks(widget, trip="new")
+    shown = show(widget, "trip")
+    assert shown.html(0).count("One, two, three, four.") == 1
+    assert [turn["status"] for turn in shown.turns] == ["ok", "error"]
+    widget.close()
+    restart()
+    again = ChatWidget(conversation="trip")
+    turns = again.get_state("snapshot")["snapshot"]["turns"]
+    assert [(turn["text"], bool(turn["error"])) for turn in turns] == [("Count", False), ("Failed", True)]
+    assert "three, four." in str(turns[0]["parts"])
+    again.close()
