@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SoakResult", "soak"]
 
 _CONCURRENCY = 100
+_POOL_SIZE = _CONCURRENCY // 4
 _ROUNDS = 4
 _TEXT = "one two three four five"
 _SSE = {"content-type": "text/event-stream"}
@@ -178,7 +179,8 @@ class _Caller:
 
     def warm_up(self) -> None:
         self._service.chat("plain/warm up")
-        list(self._pool.map(time.sleep, [0.01] * _CONCURRENCY))  # starts every thread of the pool
+        all_threads = threading.Barrier(_POOL_SIZE)  # none of them can take two of the waits
+        list(self._pool.map(lambda _: all_threads.wait(60), range(_POOL_SIZE)))
 
     async def ask(self, plan: _Plan) -> None:
         from ipyllm import LLMError
@@ -313,7 +315,7 @@ def soak(calls: int, *, seed: int = 0) -> SoakResult:
 
     result = SoakResult(calls=calls)
     plans = _plans(calls, seed)
-    with _bounds(), FakeLLM() as fake, ThreadPoolExecutor(_CONCURRENCY // 4) as pool:
+    with _bounds(), FakeLLM() as fake, ThreadPoolExecutor(_POOL_SIZE) as pool:
         attempts: Counter[str] = Counter()
         fake.on(_decide(attempts))
         caller = _Caller(fake.base_url, pool)

@@ -122,7 +122,7 @@ class LiveKernel:
 
     def _reply(self, msg_id):
         while True:
-            reply = self.client.get_shell_msg(timeout=10)
+            reply = self.client.get_shell_msg(timeout=60)
             if reply["parent_header"].get("msg_id") == msg_id:
                 return reply
 

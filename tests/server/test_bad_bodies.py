@@ -61,7 +61,7 @@ def test_a_model_that_is_not_offered_is_a_404(server, model, name):
 
 
 def test_a_body_that_says_to_be_too_large_is_refused_before_it_is_sent(server, model):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         head = (
             f"POST /ipyllm/api/chat HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: token token-of-ana\r\n"
         )

@@ -38,7 +38,7 @@ def row_of(server, model, reply):
         rows = server.rows("call_id", "status", "origin", "tags")
         return [row[2:] for row in rows if row[:2] == (call_id, "ok")]
 
-    ((origin, tags),) = model.wait_for(find, timeout=30)
+    ((origin, tags),) = model.wait_for(find)
     return origin, json.loads(tags)
 
 
@@ -90,7 +90,7 @@ def test_a_client_that_disconnects_in_mid_answer_cancels_the_call(server, model)
     model.reply(answer("one two three", gap=100))
     with server.request("POST", "/ipyllm/api/chat", {"message": "Count", "stream": True}) as response:
         next(events(response))
-    model.wait_for(lambda: model.requests[0].closed_by_client, timeout=30)
+    model.wait_for(lambda: model.requests[0].closed_by_client)
 
 
 def test_a_client_that_does_not_wait_for_its_json_cancels_the_call(server, model):
@@ -103,8 +103,8 @@ def test_a_client_that_does_not_wait_for_its_json_cancels_the_call(server, model
             f"POST /ipyllm/api/chat HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: token token-of-ana\r\n"
         )
         client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-        model.wait_for(lambda: model.requests, timeout=30)
-    model.wait_for(lambda: model.requests[0].closed_by_client, timeout=30)
+        model.wait_for(lambda: model.requests)
+    model.wait_for(lambda: model.requests[0].closed_by_client)
 
 
 def test_a_model_server_that_dies_is_a_502_with_a_sentence(server, model):

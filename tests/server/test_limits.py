@@ -59,7 +59,7 @@ def test_more_calls_at_a_time_than_allowed_are_refused_and_others_may_ask(own, l
 
 def test_what_is_logged_has_the_user_and_no_content(own, limited):
     limited.post("/ipyllm/api/chat?token=token-of-ben", {"message": "A very secret question"}, user=None)
-    text = own.wait_for(lambda: (t := limited.json_log.read_text()) and '"user": "ben"' in t and t, timeout=30)
+    text = own.wait_for(lambda: (t := limited.json_log.read_text()) and '"user": "ben"' in t and t)
     lines = [json.loads(line) for line in text.splitlines()]
     requests = [line for line in lines if line["logger"] == "ipyllm.server.access"]
     assert {"user", "method", "route", "status", "seconds"} <= set(requests[-1])

@@ -11,7 +11,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 from tornado.websocket import websocket_connect
 
-from tests.fakes import FakeLLM, answer, reset
+from tests.fakes import FakeLLM, answer, drip, reset
 
 PAGE = (Path(__file__).parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
 GUIDE = PAGE.partition("## Coming from service classes written by hand")[2]
@@ -78,7 +78,7 @@ def test_the_handler_after_streams_and_remembers_whole_turns_only(fake):
 
 
 def test_a_client_that_goes_cancels_the_call(fake):
-    fake.reply(answer("one " * 200, gap=0.05))
+    fake.reply(drip("one ", every=0.05))  # without end; its handler notices at the next piece
 
     async def client(socket):
         await socket.write_message(json.dumps({"model": "gpt", "message": "Count"}))

@@ -81,9 +81,10 @@ def client(server, model):
 
 
 def test_a_question_is_answered_in_pieces_and_the_next_knows_the_first(client, model):
-    model.reply(answer("one two three", gap=0.05, coalesce=False), answer("Yes."))
+    model.reply(answer("one two three", gap=100), answer("Yes."))
     client.send("ask", id="q1", message="Count", model="lab/tiny", temperature=0)
     assert client.until("text")["text"] == "one"
+    model.skip_pauses()
     done = client.until("done")
     assert (done["content"], done["status"], client.texts[1]) == ("one two three", "ok", "one two three")
     client.send("ask", id="q2", message="Did you count?")
@@ -137,13 +138,16 @@ def test_stop_cancels_the_call_and_keeps_what_came(client, model):
 
 @pytest.mark.parametrize("n_drops", [1, 5])
 def test_who_comes_back_gets_the_rest_and_nothing_twice(client, model, n_drops):
-    model.reply(answer(WORDS, gap=0.004))
+    model.reply(answer(WORDS, gap=100))
     client.send("ask", id="q", message="Count")
     for _ in range(n_drops):
-        for _ in range(3):
+        for n_unread in (1, 1, 10):
             client.until("text")
+            for _ in range(n_unread):
+                model.send_next()
         client.drop()
         assert client.connect()["resumed"] is True
+    model.skip_pauses()
     client.send("ask", id="q", message="Count")  # as a client does that does not know whether its question arrived
     done = client.until("done")
     assert client.texts[1] == WORDS == done["content"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import pytest
 
@@ -23,6 +22,11 @@ def fake(kernel_fake):
 
 def rows(kernel):
     return json.loads(kernel.run(TABLE).stdout)
+
+
+def columns(ran):
+    """The HTML of both columns; empty before they are drawn."""
+    return [*ran.html.split('<td class="ipyllm-column"')[1:], "", ""][:2]
 
 
 def displays(ran):
@@ -88,7 +92,7 @@ def test_the_notebooks_own_defaults_hold_here_too(kernel, fake):
 
 def test_a_failing_arm_says_so_in_its_column_and_the_others_go_on(kernel, fake):
     fake.on(lambda request: server_error() if request.json["model"] == "bad" else answer("Fine."))
-    ran = kernel.run("%%llm_compare -m openai/bad -m openai/good -o df --timeout 5\nGo", timeout=90)
+    ran = kernel.run("%%llm_compare -m openai/bad -m openai/good -o df --timeout 60\nGo", timeout=90)
     assert ran.status == "ok"
     assert [row["status"] for row in rows(kernel)] == ["error", "ok"]
     assert 'class="ipyllm-column-error"' in ran.html
@@ -126,9 +130,10 @@ def test_when_every_arm_fails_the_cell_fails_so_that_run_all_stops(kernel, fake)
 def test_an_interrupt_in_mid_answer_stops_all_and_keeps_all_partials(kernel, fake):
     fake.on(lambda request: drip("word ", every=0.02))
     started = kernel.start("%%llm_compare -m openai/a -m openai/b -o df\nGo")
-    fake.wait_for(lambda: len(fake.requests) == 2 and all(len(r.sent_ns) > 10 for r in fake.requests), timeout=30)
+    six = "word " * 6
+    ran = kernel.collect(started, until=lambda ran: all(six in column for column in columns(ran)))
     kernel.interrupt()
-    ran = kernel.collect(started)
+    kernel.collect(started, ran=ran)
     assert ran.status == "error"
     assert ran.error == "stopped all 2 arms; the text received so far is saved."
     partials = [row["response"] for row in rows(kernel)]
@@ -139,31 +144,29 @@ def test_an_interrupt_in_mid_answer_stops_all_and_keeps_all_partials(kernel, fak
         assert text.strip() in ran.text
     ask = "import ipyllm\nprint(list(ipyllm.usage(tags={'comparison': _llm_compare.id}).status))"
     assert kernel.run(ask).stdout == "['cancelled', 'cancelled']\n"
-    fake.wait_for(lambda: fake.in_flight == 0, timeout=20)
+    fake.wait_for(lambda: fake.in_flight == 0)
 
 
 def test_an_interrupt_before_the_first_token_stops_all(kernel, fake):
     fake.on(lambda request: answer("Late.", ttft=60))
     started = kernel.start("%%llm_compare -m openai/a -m openai/b\nGo")
-    fake.wait_for(lambda: len(fake.requests) == 2, timeout=30)
+    fake.wait_for(lambda: len(fake.requests) == 2)
     kernel.interrupt()
     ran = kernel.collect(started)
     assert ran.error == "stopped all 2 arms; the text received so far is saved."
-    fake.wait_for(lambda: fake.in_flight == 0, timeout=20)
+    fake.wait_for(lambda: fake.in_flight == 0)
     fake.on(None)
     assert kernel.run("%llm And now?").status == "ok"
 
 
 def test_an_interrupt_while_a_tool_runs_stops_all_arms(kernel, fake):
     fake.on(lambda request: answer("", tool_calls=[("wait", {})]))
-    kernel.run("import time\ndef wait() -> str:\n    'Wait.'\n    print('waiting', flush=True)\n    time.sleep(60)")
+    kernel.run("import time\ndef wait() -> str:\n    'Wait.'\n    print('waiting', flush=True)\n    time.sleep(1000)")
     started = kernel.start("%%llm_compare -m openai/a -m openai/b --tools wait\nGo")
     kernel.collect(started, until=lambda ran: "waiting" in ran.stdout)
-    before = time.monotonic()
     kernel.interrupt()
     ran = kernel.collect(started)
     assert ran.error == "stopped all 2 arms; the text received so far is saved."
-    assert time.monotonic() - before < 50, "the tool slept on"
 
 
 def test_an_interrupt_when_one_arm_has_ended_keeps_its_whole_answer(kernel, fake):
@@ -184,8 +187,8 @@ def test_it_is_one_display_that_is_updated_at_most_twenty_times_a_second(kernel,
     shown = displays(ran)
     ids = {m["content"]["transient"]["display_id"] for m in shown}
     assert len(ids) == 2, "a head with the style sheet, and the columns"
-    times = [m["received"] for m in shown[1:]]
-    assert max(sum(at <= t < at + 1 for t in times) for at in times) <= 20
+    times = [m["header"]["date"].timestamp() for m in shown[1:]]
+    assert len(times) <= 20 * (times[-1] - times[0]) + 2
     assert ["<style" in m["content"]["data"]["text/html"] for m in shown] == [
         "grid-template" in m["content"]["data"]["text/html"] for m in shown
     ]
@@ -196,9 +199,11 @@ def test_it_is_one_display_that_is_updated_at_most_twenty_times_a_second(kernel,
 
 def test_of_long_answers_only_the_newest_part_is_sent_before_the_end(kernel, fake):
     text = "\n\n".join(f"Paragraph {i} " + "with words " * 40 for i in range(60))
-    # The answers end a while after their last words, so that a busy machine also draws them in between.
-    fake.on(lambda request: answer(text, chunks=300, gap=0.01, tail=4))
-    ran = kernel.run("%%llm_compare -m openai/a -m openai/b -m openai/c -m openai/d\nGo", timeout=90)
+    fake.on(lambda request: answer(text, chunks=300, gap=0.01, tail=1000))
+    request = kernel.start("%%llm_compare -m openai/a -m openai/b -m openai/c -m openai/d\nGo")
+    ran = kernel.collect(request, until=lambda ran: ran.html.count("the start is shown again") == 4)
+    fake.skip_pauses()
+    kernel.collect(request, ran=ran)
     updates = [m["content"]["data"]["text/html"] for m in displays(ran)[1:]]
     all_cut = [i for i, html in enumerate(updates) if html.count("the start is shown again") == 4]
     assert all_cut, "all four were cut before the end"

@@ -37,8 +37,13 @@ def test_the_answer_streams_into_the_cell_as_safe_html_and_as_text(kernel, fake)
 
 def test_blocks_are_frozen_so_that_a_long_answer_is_not_sent_again_and_again(kernel, fake):
     text = "\n\n".join(f"Paragraph {i} " + "with words " * 20 for i in range(30))
-    fake.default = answer(text, chunks=300, gap=0.01)
-    ran = kernel.run("%%llm\nHello")
+    fake.default = answer(text, chunks=90, gap=100)
+    request, ran = kernel.start("%%llm\nHello"), None
+    for i in range(30):
+        ran = kernel.collect(request, ran=ran, until=lambda ran, i=i: f"Paragraph {i} " in ran.html)
+        for _ in range(3):
+            fake.send_next()
+    kernel.collect(request, ran=ran)
     sent = sum(len(str(message["content"])) for message in ran.messages)
     assert sent < 12 * len(text)
     assert len(ran.outputs) > 3

@@ -16,6 +16,7 @@ from ipyllm.pipeline.cache import ResponseCache, cache_key, current_cache
 from ipyllm.response import ChatResponse, Usage
 from ipyllm.text.redact import remember_secret
 from tests.service.pipeline.cached_answer import ANSWER
+from tests.stalls import again_if_stalled
 
 # ---- keys --------------------------------------------------------------------------------------------------
 
@@ -118,6 +119,7 @@ def test_a_later_answer_takes_the_place_of_the_one_before(cache):
     assert cache.stats().entries == 1
 
 
+@again_if_stalled(0.1)
 def test_an_answer_lasts_beyond_its_process_and_no_longer_than_its_time(path):
     with ResponseCache(path) as cache:
         cache.put("k", ANSWER)

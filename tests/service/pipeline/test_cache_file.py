@@ -15,6 +15,7 @@ import pytest
 from ipyllm.pipeline.cache import ResponseCache
 from ipyllm.pipeline.cache_file import _BUSY_S
 from tests.service.pipeline.cached_answer import ANSWER
+from tests.stalls import again_if_stalled
 
 
 def test_the_file_is_the_users_alone(cache, path):
@@ -175,6 +176,7 @@ def test_a_page_that_is_found_damaged_while_writing_costs_the_file_and_no_call(p
     assert "malformed" in caplog.text
 
 
+@again_if_stalled(0.05)
 def test_a_cache_that_others_are_writing_is_read_and_not_waited_for(cache, path, caplog):
     cache.put("k", ANSWER)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

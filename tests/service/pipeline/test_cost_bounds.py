@@ -232,8 +232,9 @@ def test_a_server_that_counts_more_than_the_bound_is_believed_from_then_on(price
     assert len(fake.requests) == 1
 
 
-def test_a_price_that_rises_while_a_call_waits_is_reserved_before_it_is_sent(priced, fake):
+def test_a_price_that_rises_while_a_call_waits_is_reserved_before_it_is_sent(priced, fake, monkeypatch):
     """As DeepSeek's does in its peak hours."""
+    monkeypatch.setattr("ipyllm.pipeline.exchange_budget._VALID_S", 0)  # so that any wait is long
     release = threading.Event()
 
     class Rising(OpenAIService):
@@ -241,11 +242,13 @@ def test_a_price_that_rises_while_a_call_waits_is_reserved_before_it_is_sent(pri
             return 2.0 if release.is_set() else 0.5
 
     service = Rising("m", base_url=fake.base_url, api_key="no-key", max_retries=0, max_in_flight=1)
-    fake.on(lambda request: answer("x", ttft=0.5))
+    fake.on(lambda request: answer("x", ttft=1000))
     first = service.call(service.request("one", max_cost_usd=5))
     fake.wait_for(lambda: len(fake.requests) == 1)
     second = service.call(service.request("two", max_cost_usd=1))
+    fake.wait_for(lambda: (waiting := second.waiting()) and "queued" in waiting.line())
     release.set()
+    fake.skip_pauses()
     first.wait()
     with pytest.raises(LLMError, match=r"up to \$2.00, but max_cost_usd is \$1.00"):
         second.wait()

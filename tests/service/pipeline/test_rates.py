@@ -12,6 +12,7 @@ from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import Usage
 from ipyllm.transport.wire_times import Arrival
 from tests.fakes import answer
+from tests.stalls import again_if_stalled
 
 WORDS = "word " * 50
 
@@ -32,6 +33,7 @@ def ask(fake):
     return ask
 
 
+@again_if_stalled(0.002)
 def test_hidden_reasoning_is_no_part_of_the_rate(ask):
     response = ask(answer(WORDS, chunks=50, ttft=1.0, gap=0.01, usage=counted(550, reasoning=500)))
     timing = response.timing
@@ -42,6 +44,7 @@ def test_hidden_reasoning_is_no_part_of_the_rate(ask):
 
 
 @pytest.mark.parametrize("tokens", [3, 40])
+@again_if_stalled(0.002)
 def test_the_first_token_is_not_counted(ask, fake, tokens):
     timing = ask(answer("word " * tokens, chunks=tokens, gap=0.03)).timing
     sent_ns = fake.requests[-1].sent_ns
@@ -61,6 +64,7 @@ def test_an_answer_in_one_piece_has_no_rate(ask, script, streamed):
     assert response.usage.visible_tokens == 30
 
 
+@again_if_stalled(0.002)
 def test_streamed_reasoning_is_part_of_the_rate_and_has_its_own_time(ask):
     response = ask(answer("one two", reasoning="first second third fourth", ttft=0.1, gap=0.05))
     timing = response.timing

@@ -36,7 +36,7 @@ def test_a_stream_that_has_ended_stays_ended(service):
         events = service.events("Hello")
         first = [event async for event in events]
         with pytest.raises(StopAsyncIteration):
-            await asyncio.wait_for(anext(events), 10)
+            await asyncio.wait_for(anext(events), 60)
         return first, [event async for event in events]
 
     first, again = asyncio.run(read())
@@ -147,7 +147,7 @@ def test_a_call_that_is_cancelled_in_its_second_attempt_is_not_sent_a_third_time
     call = service.call(service.request("Hello"))
     fake.wait_for(lambda: len(fake.requests) == 2)
     call.cancel()
-    assert call.done.wait(10)
+    assert call.done.wait(60)
     fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     assert (call.response.status, call.response.timing.attempts, len(fake.requests)) == ("cancelled", 2, 2)
 
@@ -158,11 +158,12 @@ def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_was_never_sent_and
     first = service.call(service.request("Hello"))
     fake.wait_for(lambda: fake.requests)
     second = service.call(service.request("Hello"))
+    fake.wait_for(lambda: (waiting := second.waiting()) and "queued" in waiting.line())
     assert not second.done.wait(0.1)
     second.cancel()
-    assert second.done.wait(10)
+    assert second.done.wait(60)
     first.cancel()
-    assert first.done.wait(10)
+    assert first.done.wait(60)
     timing = second.response.timing
     assert (second.response.status, timing.attempts, len(fake.requests)) == ("cancelled", 0, 1)
     assert timing.queue_s > 0.05

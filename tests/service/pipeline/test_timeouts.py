@@ -16,8 +16,9 @@ from tests.fakes import answer
 from tests.fakes.script import Event
 from tests.service.by_the_client import leave_to_the_client
 from tests.service.unreachable import nobody_accepts
+from tests.stalls import again_if_stalled
 
-EVER = 60.0  # seconds, longer than any test waits
+EVER = 90.0  # seconds, longer than any test waits
 WAYS = ("chat", "responses", "chat by the client", "responses by the client")
 LIFE = {
     "comments": ": keep-alive",
@@ -38,7 +39,11 @@ def make(request, fake, own_settings):
         )
         if "client" in request.param:
             leave_to_the_client(fake, OpenAIService("m", base_url=fake.base_url, api_key=None).address())
-        return create_llm_service("lab/m", max_retries=2)
+        service = create_llm_service("lab/m", max_retries=2)
+        fake.reply(answer("What is imported, and the connection made, for the first call is no part of the limits."))
+        service.chat("Hello")
+        fake.clear()
+        return service
 
     return make
 
@@ -54,6 +59,7 @@ def fails(service, **options):
 
 
 @pytest.mark.parametrize("life", LIFE)
+@again_if_stalled(0.1)
 def test_what_keeps_the_connection_alive_ends_its_silence(make, fake, life):
     fake.default = fakes.pings(answer("late", ttft=1), comment=LIFE[life], every=0.05)
     response = make().chat("Hello", timeout=Timeout(silence=0.5))
@@ -61,6 +67,7 @@ def test_what_keeps_the_connection_alive_ends_its_silence(make, fake, life):
     assert response.timing.ttft_s > 0.9
 
 
+@again_if_stalled(0.1)
 def test_empty_lines_before_a_whole_answer_end_its_silence(make, fake):
     """DeepSeek sends them while a request that does not stream waits."""
     whole = '{"object": "chat.completion", "choices": [{"index": 0, "message": {"content": "late"}}]}'
@@ -76,6 +83,7 @@ def test_empty_lines_before_a_whole_answer_end_its_silence(make, fake):
     assert (response.content, response.timing.streamed, len(fake.requests)) == ("late", False, 1)
 
 
+@again_if_stalled(0.1)
 def test_silence_after_the_response_has_begun_ends_the_call_once(make, fake):
     fake.default = answer("late", ttft=EVER)
     error, took = fails(make(), timeout=Timeout(silence=0.4))
@@ -84,32 +92,35 @@ def test_silence_after_the_response_has_begun_ends_the_call_once(make, fake):
         "lab/m took too long: nothing more arrived for 0.4 s; its server had begun to answer, so the request was not "
         "sent again: the work might be done, and billed, twice; allow more time with timeout=Timeout(silence=…)."
     )
-    assert took < 5
+    assert took < 60
     assert len(fake.requests) == 1
     fake.wait_for(lambda: fake.requests[-1].closed_by_client)
 
 
+@again_if_stalled(0.1)
 def test_comments_without_end_last_until_the_limit_of_the_first_token(make, fake):
     fake.default = fakes.pings(answer("late", ttft=EVER), every=0.05)
     error, took = fails(make(), timeout=Timeout(first_token=0.6, silence=20))
     assert (error.category, error.limit, error.may_be_at_work) == ("timeout", "first_token", True)
     assert "no first token arrived for 0.6 s" in str(error)
     assert "not sent again" in str(error)
-    assert took < 5
+    assert took < 60
     assert len(fake.requests) == 1
     fake.wait_for(lambda: fake.requests[-1].closed_by_client)
 
 
+@again_if_stalled(0.1)
 def test_a_stall_is_ended_though_pings_keep_the_line_alive(make, fake):
     fake.default = fakes.stall(fakes.pings("one two three", every=0.05), after=2)
     error, took = fails(make(), timeout=Timeout(stall=0.4), retry_after_text=True)
     assert (error.category, error.limit, error.may_be_at_work) == ("timeout", "stall", True)
     assert "no further token arrived for 0.4 s" in str(error)
     assert error.partial.content == "one two"
-    assert took < 5
+    assert took < 60
     assert len(fake.requests) == 1
 
 
+@again_if_stalled(0.1)
 def test_a_number_is_the_longest_wait_for_a_token_whatever_else_arrives(make, fake):
     fake.default = fakes.pings(answer("late", ttft=EVER), every=0.05)
     error, _ = fails(make(), timeout=0.5)
@@ -119,6 +130,7 @@ def test_a_number_is_the_longest_wait_for_a_token_whatever_else_arrives(make, fa
 # ---- before the response begins ------------------------------------------------------------------------
 
 
+@again_if_stalled(0.1)
 def test_an_automatic_silence_begins_with_the_response(make, fake, monkeypatch):
     """A server that does not stream says nothing while the model thinks; one that streams says so."""
     monkeypatch.setattr(ipyllm.timeout, "_SHORTEST_PAUSE_S", 0.1)
@@ -132,6 +144,7 @@ def test_an_automatic_silence_begins_with_the_response(make, fake, monkeypatch):
 
 
 @pytest.mark.parametrize("timeout", [Timeout(first_token=0.3), Timeout(silence=0.3), 0.3], ids=["first", "any", "all"])
+@again_if_stalled(0.1)
 def test_no_response_at_all_is_tried_again(make, fake, timeout):
     service = make()
     fake.reply(fakes.never_answers())
@@ -139,6 +152,7 @@ def test_no_response_at_all_is_tried_again(make, fake, timeout):
     assert (response.status, response.timing.attempts) == ("ok", 2)
 
 
+@again_if_stalled(0.1)
 def test_no_response_from_a_model_that_reasons_is_not(make, fake):
     """It may think without a word, and be billed for it."""
     service = make('efforts = ["none", "medium"]', 'default_effort = "medium"')
@@ -156,6 +170,7 @@ def test_no_response_from_a_model_that_reasons_is_not(make, fake):
     assert len(fake.requests) == 3
 
 
+@again_if_stalled(0.1)
 def test_a_refusal_whose_body_never_ends_is_tried_again(make, fake):
     service = make('efforts = ["medium"]')  # it reasons, but not while it refuses
     fake.reply(replace(fakes.unavailable(), stop_after=1, ending="hang"))
@@ -163,6 +178,7 @@ def test_a_refusal_whose_body_never_ends_is_tried_again(make, fake):
     assert (response.status, response.timing.attempts) == ("ok", 2)
 
 
+@again_if_stalled(0.1)
 def test_a_limit_that_ends_the_connecting_is_no_request():
     with nobody_accepts() as base_url:
         service = OpenAIService("gpt-6-luna", base_url=base_url, max_retries=1)
@@ -178,6 +194,7 @@ def test_a_limit_that_ends_the_connecting_is_no_request():
 
 
 @pytest.mark.parametrize("route_of", [fallback, pool])
+@again_if_stalled(0.1)
 def test_a_route_asks_its_next_service_after_any_limit(fake, route_of):
     with fakes.FakeLLM() as second:
         fake.default = answer("late", ttft=EVER)
@@ -191,19 +208,21 @@ def test_a_route_asks_its_next_service_after_any_limit(fake, route_of):
 
 
 def test_the_first_token_has_a_limit_of_its_own(fake):
-    fake.default = answer("late", ttft=5)
+    fake.default = answer("late", ttft=EVER)
     service = OllamaService("m", base_url=fake.base_url, timeout=Timeout(first_token=0.3), max_retries=0)
     error, _ = fails(service)
     assert "no first token arrived for 0.3 s" in str(error)
     fake.wait_for(lambda: fake.requests[-1].closed_by_client)
 
 
+@again_if_stalled(0.1)
 def test_an_answer_slower_than_the_first_limit_goes_on_within_the_second(fake):
     fake.default = answer("one two three four", gap=0.3)
     response = OllamaService("m", base_url=fake.base_url).chat("Hello", timeout=Timeout(first_token=0.8, stall=2))
     assert response.status == "ok"
 
 
+@again_if_stalled(0.1)
 def test_a_drip_cannot_outlast_the_total(fake):
     fake.default = fakes.drip("word ", every=0.05)
     error, took = fails(OllamaService("m", base_url=fake.base_url), timeout=Timeout(total=0.6))
@@ -215,13 +234,14 @@ def test_a_drip_cannot_outlast_the_total(fake):
 
 
 def test_a_retry_that_would_outlast_the_total_is_not_begun(fake):
-    fake.default = fakes.rate_limited(30)
-    error, took = fails(OllamaService("m", base_url=fake.base_url), timeout=Timeout(total=20), max_retries=5)
-    assert took < 15
+    fake.default = fakes.rate_limited(3000)
+    error, took = fails(OllamaService("m", base_url=fake.base_url), timeout=Timeout(total=2000), max_retries=5)
+    assert took < 60
     assert error.category == "rate_limit"
     assert len(fake.requests) == 1
 
 
+@again_if_stalled(0.1)
 def test_what_arrived_while_the_service_thread_was_held_up_counts(fake):
     """Another thread may hold the interpreter's lock for longer than a limit."""
     fake.default = answer("word " * 40, gap=0.05)

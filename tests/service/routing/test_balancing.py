@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -19,10 +20,22 @@ def many(ask, route, n):
         return list(executor.map(lambda _: ask(route).content, range(n)))
 
 
+@contextmanager
+def released_once(is_reached, *servers):
+    """Let the servers send everything once a condition holds: until then their answers do not come."""
+    release = threading.Thread(
+        target=lambda: (servers[0].wait_for(is_reached), [server.skip_pauses() for server in servers])
+    )
+    release.start()
+    yield
+    release.join()
+
+
 def test_calls_at_once_are_spread_evenly(a, b, ask, rows):
-    a.default = b.default = answer("word", ttft=0.3)
+    a.default = b.default = answer("word", ttft=1000)
     gpus = pool(a.base_url, b.base_url, model="m", name="gpus")
-    many(ask, gpus, 8)
+    with released_once(lambda: a.in_flight + b.in_flight == 8, a, b):
+        many(ask, gpus, 8)
     assert (a.max_in_flight, b.max_in_flight) == (4, 4)
     table = rows()
     assert set(table.model) == {"gpus/m"}
@@ -32,12 +45,13 @@ def test_calls_at_once_are_spread_evenly(a, b, ask, rows):
 
 
 def test_the_least_busy_is_asked(a, b, ask):
-    a.default, b.default = answer("slow", ttft=1.0), answer("quick")
+    a.default, b.default = answer("slow", ttft=1000), answer("quick")
     gpus = pool(a.base_url, b.base_url, model="m")
     with ThreadPoolExecutor(1) as executor:
         slow = executor.submit(ask, gpus)
         a.wait_for(lambda: a.in_flight)
         assert [ask(gpus).content for _ in range(4)] == ["quick"] * 4
+        a.skip_pauses()
         assert slow.result().content == "slow"
 
 
@@ -74,9 +88,11 @@ def test_a_failing_endpoint_is_left_out_for_a_growing_time_and_then_tried_by_one
     assert len(a.requests) == 4, "one call tried it, and it is out again"
     assert gpus.endpoints[0].out_for_s == 2, "for longer"
 
-    a.default = answer("from a", ttft=2)
+    a.default = answer("from a", ttft=1000)
     now += 2
-    assert many(ask, gpus, 4).count("from a") == 1, "one at a time while nobody knows whether it is well"
+    others = len(b.requests) + 3
+    with released_once(lambda: a.in_flight == 1 and len(b.requests) == others, a):
+        assert many(ask, gpus, 4).count("from a") == 1, "one at a time while nobody knows whether it is well"
     a.default = answer("from a")
     assert {ask(gpus).content for _ in range(4)} == {"from a", "from b"}
     assert gpus.endpoints[0].out_for_s == 0
@@ -115,12 +131,13 @@ def test_a_cancelled_call_gives_its_place_back(a):
 
 
 def test_an_endpoint_is_added_and_drained_while_calls_run(a, b, ask):
-    a.default = answer("from a", ttft=0.5)
+    a.default = answer("from a", ttft=1000)
     gpus = pool(a.base_url, model="m")
     with ThreadPoolExecutor(4) as executor:
         running = [executor.submit(ask, gpus) for _ in range(3)]
         a.wait_for(lambda: a.in_flight == 3)
         gpus.add(b.base_url)
+        threading.Timer(0.2, a.skip_pauses).start()
         gpus.drain(a.base_url)
         assert all(call.done() or a.in_flight == 0 for call in running), "it returned when they were done"
         assert ask(gpus).content == "from b"
@@ -130,7 +147,7 @@ def test_an_endpoint_is_added_and_drained_while_calls_run(a, b, ask):
 
 
 def test_a_drain_can_be_awaited_and_shows_meanwhile(a, b, ask):
-    a.default = answer("from a", ttft=0.5)
+    a.default = answer("from a", ttft=1000)
     gpus = pool(a.base_url, b.base_url, model="m")
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(ask, gpus)
@@ -143,6 +160,7 @@ def test_a_drain_can_be_awaited_and_shows_meanwhile(a, b, ask):
                 (b.base_url, 0, False),
                 (a.base_url, 1, True),
             ]
+            a.skip_pauses()
             await drained
 
         asyncio.run(drain())
@@ -151,7 +169,7 @@ def test_a_drain_can_be_awaited_and_shows_meanwhile(a, b, ask):
 
 
 def test_a_drain_that_takes_too_long_says_so_and_goes_on(a, ask):
-    a.default = answer("from a", ttft=0.5)
+    a.default = answer("from a", ttft=1000)
     gpus = pool(a.base_url, model="m")
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(ask, gpus)
@@ -160,6 +178,7 @@ def test_a_drain_that_takes_too_long_says_so_and_goes_on(a, ask):
             gpus.drain(a.base_url, timeout=0.05)
         with pytest.raises(LLMError, match=r"No service of .* is left"):
             ask(gpus)
+        a.skip_pauses()
         assert running.result().content == "from a"
     assert gpus.endpoints == ()
 
@@ -219,7 +238,7 @@ def test_a_tool_that_drains_the_last_endpoint_ends_the_turn_with_what_it_has(a):
 
     def close_down() -> str:
         """Close the server down."""
-        route.drain(a.base_url, timeout=10)
+        route.drain(a.base_url, timeout=60)
         return "done"
 
     a.default = answer("One moment.", tool_calls=[("close_down", {})])
@@ -246,6 +265,6 @@ def test_a_drain_on_the_service_thread_is_refused_instead_of_hanging(a):
         route.drain(a.base_url)
 
     with pytest.raises(RuntimeError, match=r"use `await pool\.adrain"):
-        service_thread().submit(drain()).result(10)
+        service_thread().submit(drain()).result(60)
     call.cancel()
-    assert call.done.wait(10)
+    assert call.done.wait(60)

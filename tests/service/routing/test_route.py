@@ -61,7 +61,7 @@ def test_cancelling_ends_the_route_not_only_the_arm(a, b):
     call = route.call(route.request("Hello"))
     a.wait_for(lambda: a.in_flight)
     threading.Thread(target=call.cancel).start()
-    assert call.done.wait(2)
+    assert call.done.wait(60)
     assert call.response.status == "cancelled"
     assert b.requests == []
 
@@ -73,8 +73,8 @@ def test_a_pool_forgets_a_cancelled_call(a):
     a.wait_for(lambda: a.in_flight)
     assert gpus.endpoints[0].in_flight == 1
     call.cancel()
-    assert call.done.wait(2)
-    gpus.drain(a.base_url, timeout=1)
+    assert call.done.wait(60)
+    gpus.drain(a.base_url, timeout=60)
 
 
 def test_a_split_over_pools_and_fallbacks(a, b, rows):

@@ -17,6 +17,7 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.transport import stamped_socket
 from tests import fakes
 from tests.fakes import answer
+from tests.stalls import again_if_stalled
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not stamp what they receive")
 
@@ -39,6 +40,7 @@ def stop_loop(seconds):
 
 def ask_and_stop_loop(service, fake, script, seconds):
     """Ask, and stop the loop as soon as the request has been sent; return the timing and the true times."""
+    fake.clear()
     fake.reply(script)
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(service.chat, "Hello")
@@ -50,6 +52,7 @@ def ask_and_stop_loop(service, fake, script, seconds):
 
 
 @on_linux
+@again_if_stalled(0.02)
 def test_a_token_that_is_read_late_has_the_time_of_its_arrival(service, fake):
     timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
     assert timing.ttft_s == pytest.approx(true_s[0], abs=0.1)
@@ -59,6 +62,7 @@ def test_a_token_that_is_read_late_has_the_time_of_its_arrival(service, fake):
 
 
 @on_linux
+@again_if_stalled(0.02)
 def test_tokens_that_the_kernel_joined_say_so(service, fake):
     timing, true_s = ask_and_stop_loop(service, fake, answer("one two three", ttft=0.2, gap=0.1), 0.6)
     assert timing.arrival_clock == "process"
@@ -66,6 +70,7 @@ def test_tokens_that_the_kernel_joined_say_so(service, fake):
 
 
 @on_linux
+@again_if_stalled(0.02)
 def test_joined_tokens_that_the_loop_was_waiting_for_were_not_read_late(service, fake, monkeypatch):
     monkeypatch.setattr(stamped_socket.StampedSocket, "_tcp_info", lambda _: b"")  # nothing tells that none was joined
     fake.default = fakes.slow_headers(answer("one two three"), 0.5)  # its head and all tokens come at once
@@ -75,9 +80,10 @@ def test_joined_tokens_that_the_loop_was_waiting_for_were_not_read_late(service,
     assert delays[2] < 0.1, "not the half second in which nothing had come"
 
 
+@again_if_stalled(0.02)
 def test_without_stamps_the_lag_of_the_loop_says_how_late_it_may_be(service, fake, monkeypatch):
     monkeypatch.setattr(stamped_socket, "_HAS_STAMPS", False)
-    service_thread().submit(service_thread().transport.aclose()).result(10)
+    service_thread().submit(service_thread().transport.aclose()).result(60)
     timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
     assert timing.arrival_clock == "process"
     assert timing.client_lag_s >= timing.ttft_s - true_s[0] > 0.2
@@ -85,9 +91,10 @@ def test_without_stamps_the_lag_of_the_loop_says_how_late_it_may_be(service, fak
 
 
 @pytest.mark.parametrize("stamps", [pytest.param(True, marks=on_linux), False])
+@again_if_stalled(0.02)
 def test_lag_after_the_first_token_does_not_count(service, fake, monkeypatch, stamps):
     monkeypatch.setattr(stamped_socket, "_HAS_STAMPS", stamps)
-    service_thread().submit(service_thread().transport.aclose()).result(10)
+    service_thread().submit(service_thread().transport.aclose()).result(60)
     fake.reply(answer("one two three", ttft=0.05, gap=0.3))
     stream = service.stream("Hello")
     pieces = iter(stream)
@@ -98,9 +105,10 @@ def test_lag_after_the_first_token_does_not_count(service, fake, monkeypatch, st
     assert stream.response.timing.client_lag_s < 0.1
 
 
+@again_if_stalled(0.02)
 def test_connecting_has_its_own_time_and_is_no_part_of_the_others(fake):
     service = OpenAIService("m", base_url=fake.base_url)
-    service_thread().submit(service_thread().transport.aclose()).result(10)
+    service_thread().submit(service_thread().transport.aclose()).result(60)
     fake.default = answer("one", ttft=0.1)
     first, second = service.chat("Hello").timing, service.chat("Hello").timing
     assert first.connect_s > 0
@@ -108,6 +116,7 @@ def test_connecting_has_its_own_time_and_is_no_part_of_the_others(fake):
     assert first.ttft_s == pytest.approx(0.1, abs=0.08)
 
 
+@again_if_stalled(0.02)
 def test_a_late_request_is_not_the_servers_fault(service, fake):
     fake.default = answer("one", ttft=0.1)
     stop_loop(0.3)
@@ -118,6 +127,7 @@ def test_a_late_request_is_not_the_servers_fault(service, fake):
     assert timing.queue_s < 0.1
 
 
+@again_if_stalled(0.02)
 def test_many_calls_at_once_are_read_while_they_are_sent(fake):
     fake.default = answer("one")
     service = OpenAIService("m", base_url=fake.base_url)
@@ -131,6 +141,7 @@ def test_many_calls_at_once_are_read_while_they_are_sent(fake):
     assert first_read_s < max(timing.send_delay_s for timing in timings) / 2
 
 
+@again_if_stalled(0.02)
 def test_a_request_that_is_sent_again_is_timed_anew(fake):
     service = OpenAIService("m", base_url=fake.base_url)
     service.chat("warm up")
@@ -142,6 +153,7 @@ def test_a_request_that_is_sent_again_is_timed_anew(fake):
     assert timing.ttft_s == pytest.approx(0.1, abs=0.08)
 
 
+@again_if_stalled(0.02)
 def test_a_large_request_is_sent_when_its_last_byte_is(fake):
     fake.default = answer("one", ttft=0.1)
     service = OpenAIService("m", base_url=fake.base_url)
@@ -183,14 +195,15 @@ def secure_url(fake, certificate):
     started, stop = Future(), threading.Event()
     with ThreadPoolExecutor(1) as pool:
         serving = pool.submit(asyncio.run, serve(started, stop))
-        yield f"https://127.0.0.1:{started.result(10)}/v1"
-        service_thread().submit(service_thread().transport.aclose()).result(10)
+        yield f"https://127.0.0.1:{started.result(60)}/v1"
+        service_thread().submit(service_thread().transport.aclose()).result(60)
         time.sleep(0.1)  # both sides close
         stop.set()
-        serving.result(10)
+        serving.result(60)
 
 
 @on_linux
+@again_if_stalled(0.02)
 def test_below_tls_the_stamps_are_the_same(fake, secure_url):
     service = OpenAIService("m", base_url=secure_url, api_key="sk-none")
     service.chat("warm up")

@@ -16,6 +16,7 @@ from ipyllm.transport import batched_reads
 from ipyllm.transport.batched_reads import BatchingSelector, new_event_loop
 from ipyllm.transport.stamped_socket import StampedSocket
 from tests.fakes import answer
+from tests.stalls import again_if_stalled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not stamp what they receive")
 READ = selectors.EVENT_READ
@@ -49,7 +50,7 @@ def begin_pause(selector, pairs, number):
 
 
 def test_a_batched_file_is_reported_after_the_pause_together_with_others(selector, pairs, monkeypatch):
-    monkeypatch.setattr(batched_reads, "_PAUSE_S", 0.2)
+    monkeypatch.setattr(batched_reads, "_PAUSE_S", 1.0)
     for number in (3, 4):
         assert selector.batch(pairs[number][0].fileno())
     begin_pause(selector, pairs, 3)
@@ -62,7 +63,7 @@ def test_a_batched_file_is_reported_after_the_pause_together_with_others(selecto
     while not ready:
         ready = selector.select(10)
     assert numbers(ready) == [3, 4]
-    assert 0.1 < monotonic() - began_s < 5
+    assert 0.1 < monotonic() - began_s < 60
 
 
 def test_select_returns_nothing_after_its_timeout_and_not_before(selector, pairs):
@@ -71,7 +72,7 @@ def test_select_returns_nothing_after_its_timeout_and_not_before(selector, pairs
     for _ in range(2):  # a loop whose streams are all silent does not look for them every few milliseconds
         began_s = monotonic()
         assert selector.select(0.3) == []
-        assert 0.25 < monotonic() - began_s < 5
+        assert 0.25 < monotonic() - began_s < 60
 
 
 def test_files_are_not_batched_where_there_are_few(pairs):
@@ -156,6 +157,7 @@ def test_the_loop_reads_and_writes_batched_connections():
         loop.close()
 
 
+@again_if_stalled(0.02)
 def test_many_streams_are_batched_and_their_connections_are_used_again(fake, monkeypatch):
     fake.default = answer("word " * 10, ttft=0.1, gap=0.05)
     batched, hurried, clocks = [], [], []

@@ -20,6 +20,7 @@ from ipyllm.transport.client import TransportClient
 from tests import fakes
 from tests.fakes import answer
 from tests.service.unreachable import nobody_accepts
+from tests.stalls import again_if_stalled
 
 SECRET = "sk-test-0123456789abcdefghijklmnop"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "grüße 🎉"}], "stream": True, "temperature": 0.5}
@@ -72,6 +73,7 @@ def test_a_proxy_of_the_environment_is_used_but_never_for_this_machine(fake, mon
     assert fake.requests[-1].status == 200
 
 
+@again_if_stalled(0.02)
 def test_the_connection_of_a_whole_answer_serves_the_next_request(fake):
     async def run():
         transport = TransportClient()

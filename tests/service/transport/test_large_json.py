@@ -11,6 +11,7 @@ import pytest
 
 from ipyllm.transport import large_json
 from ipyllm.transport.large_json import TooManyValuesError, parse_large
+from tests.stalls import again_if_stalled
 
 SAMPLES = [
     {"a": [1, -2.5e3, True, None, "größe \n\ud83d\ude00", {}, [], {"b": [[1], {"c": ""}]}]},
@@ -76,6 +77,7 @@ def test_values_are_counted_at_any_depth(monkeypatch):
     assert len(asyncio.run(parse_large(b"[" + b"1," * 2_000 + b"1]"))) == 2_001
 
 
+@again_if_stalled(0.02)
 def test_the_event_loop_goes_on_meanwhile():
     async def parse():
         n_turns = 0

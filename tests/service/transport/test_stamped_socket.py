@@ -6,12 +6,14 @@ import socket
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from time import perf_counter_ns
 
 import pytest
 
 from ipyllm.transport import stamped_socket as module
 from ipyllm.transport.stamped_socket import StampedSocket, stamped_socket
+from tests.stalls import again_if_stalled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not stamp what they receive")
 CLOSE_NS = 5_000_000
@@ -44,10 +46,14 @@ def kernel_stamps():
 
 @pytest.fixture
 def ends(kernel_stamps):
-    """Yield a stamped socket, and the one it is connected to."""
-    ours, theirs = connected_ends()
-    with ours, theirs:
-        yield ours, theirs
+    """Yield what is unpacked to a stamped socket and the one it is connected to; to others when a test is run again."""
+    with ExitStack() as opened:
+
+        class Ends:
+            def __iter__(self):
+                return iter([opened.enter_context(end) for end in connected_ends()])
+
+        yield Ends()
 
 
 def send(theirs, data):
@@ -57,6 +63,7 @@ def send(theirs, data):
 
 
 @pytest.mark.parametrize("into_buffer", [False, True])
+@again_if_stalled(0.004)
 def test_bytes_that_are_read_late_have_the_time_of_their_arrival(ends, into_buffer):
     ours, theirs = ends
     ours.send(b"question")
@@ -87,6 +94,7 @@ def send_twice(ours, theirs, one=b"a" * 50, other=b"b" * 70):
     raise AssertionError("the machine is too busy")
 
 
+@again_if_stalled(0.004)
 def test_before_the_first_token_a_read_takes_only_what_arrived_together(ends):
     ours, theirs = ends
     first, second = send_twice(ours, theirs)
@@ -97,6 +105,7 @@ def test_before_the_first_token_a_read_takes_only_what_arrived_together(ends):
 
 
 @pytest.mark.parametrize("one", [EVENT, EVENT + EVENT, EVENT[:-4], EVENT + b"7\r\n"], ids=["1", "2", "cut", "more"])
+@again_if_stalled(0.004)
 def test_a_read_takes_all_that_arrived_together_wherever_its_events_end(ends, one, monkeypatch):
     ours, theirs = ends
     first, second = send_twice(ours, theirs, one, EVENT)
@@ -109,6 +118,7 @@ def test_a_read_takes_all_that_arrived_together_wherever_its_events_end(ends, on
     assert abs(ours.arrived_ns - second) < CLOSE_NS
 
 
+@again_if_stalled(0.004)
 def test_the_head_of_a_response_is_read_with_what_comes_after_it(ends):
     ours, theirs = ends
     for _ in range(20):
@@ -125,6 +135,7 @@ def test_the_head_of_a_response_is_read_with_what_comes_after_it(ends):
     [[HEAD, EVENT, EVENT], [HEAD, EVENT[:-4], EVENT], [HEAD, EVENT + EVENT, b"7\r\n"], [HEAD, b"a", b"b", EVENT]],
     ids=["events", "cut", "two events", "bytes"],
 )
+@again_if_stalled(0.004)
 def test_of_what_comes_after_the_head_a_read_takes_only_what_arrived_together(segments, ends, monkeypatch):
     stamps = [[(0, 35, bytes([number]))] for number, segment in enumerate(segments) for _ in segment]
     data = b"".join(segments)
@@ -139,6 +150,7 @@ def test_of_what_comes_after_the_head_a_read_takes_only_what_arrived_together(se
     assert ours.recv(1000) == segments[0] + segments[1]
 
 
+@again_if_stalled(0.004)
 def test_after_the_first_token_a_read_takes_everything_with_the_last_time(ends):
     ours, theirs = ends
     _, second = send_twice(ours, theirs)
@@ -149,6 +161,7 @@ def test_after_the_first_token_a_read_takes_everything_with_the_last_time(ends):
     assert ours.recv(1000) == b"a" * 50, "each request begins anew"
 
 
+@again_if_stalled(0.004)
 def test_segments_that_the_kernel_joined_are_told(ends):
     ours, theirs = ends
     ours.send(b"question")
@@ -167,6 +180,7 @@ def test_segments_that_the_kernel_joined_are_told(ends):
     assert abs(ours.earliest_ns - emptied) < 4 * CLOSE_NS
 
 
+@again_if_stalled(0.004)
 def test_the_kernel_still_delays_acknowledgements_when_the_first_token_comes_late(ends):
     ours, theirs = ends
     ours.send(b"question")
@@ -188,6 +202,7 @@ def test_a_clock_that_was_set_is_not_believed(ends, monkeypatch):
             assert ours.arrived_ns is None
 
 
+@again_if_stalled(0.004)
 def test_the_time_of_sending_is_that_of_the_last_bytes(ends):
     ours, theirs = ends
     size = 20 << 20
@@ -231,6 +246,7 @@ def test_other_systems_tell_only_the_time_of_sending(monkeypatch):
         assert ours.arrived_ns is None
 
 
+@again_if_stalled(0.004)
 def test_a_segment_that_comes_while_we_look_does_not_end_the_connection(ends, monkeypatch):
     ours, theirs = ends
     peek, overtaken = StampedSocket._peek, []
@@ -255,6 +271,7 @@ def test_a_segment_that_comes_while_we_look_does_not_end_the_connection(ends, mo
         got += ours.recv(100)
 
 
+@again_if_stalled(0.004)
 def test_a_response_is_not_judged_by_the_next_request(ends):
     ours, theirs = ends
     ours.send(b"question")

@@ -9,6 +9,7 @@ import pytest
 from ipyllm import LLMError, OllamaService
 from ipyllm.transport.wire_times import WireTimes
 from tests.fakes import error, status
+from tests.stalls import again_if_stalled
 
 REFUSALS = {
     "OpenAI's form": error(400, "Unknown parameter: 'stream_options'."),
@@ -33,6 +34,7 @@ def test_stream_options_that_are_refused_are_left_out_from_then_on(fake, refusal
     assert ["stream_options" in request.json for request in fake.requests[3:]] == [True, False]
 
 
+@again_if_stalled(0.05)
 def test_the_time_of_a_refusal_of_stream_options_is_not_latency(fake):
     refusal = replace(REFUSALS["OpenAI's form"], ttft=0.3)
     fake.on(lambda request: refusal if "stream_options" in request.json else None)

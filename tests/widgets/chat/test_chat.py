@@ -20,9 +20,12 @@ from tests.widgets.page import PNG, begin_answer, texts
 
 
 def test_an_answer_streams_in_numbered_deltas_and_ends_with_its_footer(chat, models):
-    models.default = answer("# Title\n\nOne **two**.\n\n- three", reasoning="Let me think.", ttft=0.05, gap=0.02)
+    models.default = answer("# Title\n\nOne **two**.\n\n- three", reasoning="Let me think.", gap=100)
     widget = chat()
-    widget.send("Hello").wait()
+    call = widget.send("Hello")
+    widget.comm.wait_for(lambda shown: shown.turns and "Let" in shown.html(part="reasoning"))
+    models.skip_pauses()
+    call.wait()
     shown = widget.comm.wait_until_idle()
     deltas = [message for message in widget.comm.custom if message["kind"] == "delta"]
     assert len(deltas) > 1
@@ -135,7 +138,7 @@ def test_a_view_that_has_seen_less_gets_a_snapshot_and_one_that_has_seen_all_doe
 
 
 def test_a_snapshot_in_the_middle_of_an_answer_and_the_deltas_after_it_fit_together(chat, models):
-    models.default = answer(" ".join(f"w{n}" for n in range(60)), gap=0.02)
+    models.default = answer(" ".join(f"w{n}" for n in range(60)), gap=0.02, tail=1000)
     widget = chat()
     call = widget.send("Hello")
     widget.comm.wait_for(lambda shown: shown.turns and "w5" in shown.html())
@@ -143,6 +146,7 @@ def test_a_snapshot_in_the_middle_of_an_answer_and_the_deltas_after_it_fit_toget
     snapshot = next(message for message in widget.comm.custom if message["kind"] == "snapshot")
     assert snapshot["state"]["running"] == "t1"
     assert "w5" in snapshot["state"]["turns"][0]["parts"]["text"]["tail"]
+    models.skip_pauses()
     call.wait()
     assert "w59" in widget.comm.wait_until_idle().html()
 

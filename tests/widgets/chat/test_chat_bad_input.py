@@ -90,7 +90,7 @@ def test_an_answer_that_cannot_be_rendered_is_said_and_ends_and_the_next_is_show
 
 
 def test_threads_that_ask_at_once_start_one_answer(chat, models):
-    models.default = answer("one two three", ttft=0.3)
+    models.default = answer("one two three", ttft=1000)
     widget = chat()
     begun = []
 
@@ -104,6 +104,7 @@ def test_threads_that_ask_at_once_start_one_answer(chat, models):
     for thread in threads:
         thread.join()
     assert len(begun) == 1
+    widget.stop()
 
 
 @pytest.mark.parametrize(
