@@ -32,7 +32,8 @@ def token_total(calls: pd.DataFrame) -> TokenTotal:
     for column, estimate in zip(columns, estimates, strict=True):
         has_estimate = has_estimate & (column.notna() | estimate.notna())
     return TokenTotal(
-        *(int(column.sum()) for column in columns),
+        int(columns[0].sum()),
+        int(columns[1].sum()),
         n=len(calls),
         n_uncounted=int(uncounted.sum()),
         n_estimated=int(has_estimate.sum()),

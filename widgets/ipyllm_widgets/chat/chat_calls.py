@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations import saved
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.events import Finished
-from ipyllm.pipeline.stored_responses import interrupted, response_to, stored_responses
+from ipyllm.pipeline.stored_responses import interrupted_by_exit, response_to, stored_responses
 from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
-from ipyllm.runtime.process_exit import is_exiting
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import as_sent, attached_files, check_window, question_with_files
 from ipyllm_widgets.chat.branches import Branches
@@ -277,8 +276,7 @@ class ChatCalls(Controller):
         def on_event(event: Event) -> None:
             event = as_shown(event)
             if isinstance(event, Finished):
-                if event.response.status == "cancelled" and is_exiting():  # nobody has stopped it
-                    event = Finished(interrupted(event.response))
+                event = Finished(interrupted_by_exit(event.response))
                 self._store(node, live, event.response)
             self._receive(live, event)
 
