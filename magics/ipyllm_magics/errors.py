@@ -67,7 +67,7 @@ def _heading(kind: str, sentence: str) -> str:
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user interrupted the call. The text received so far is shown and saved."""
+    """The user interrupted the call. What text had come is shown and saved."""
 
     def _render_traceback_(self) -> list[str]:
         return [_printable(f"{_RED}interrupted{_PLAIN}: {self}")]

@@ -14,7 +14,7 @@ from ipyllm.errors import LLMError
 from ipyllm.text.format import join_names
 from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
-from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
+from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts, stopped
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
 from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.errors import Interrupted, MagicError, in_words_of_magics, one_sentence
@@ -141,7 +141,7 @@ class CompareMagics(Magics):
         from ipyllm_magics.commands.history import existing_conversation
 
         variables, name = scope.variables, parsed["conversation"]
-        history = None if name is None else existing_conversation(name)
+        history = None if name is None else existing_conversation(name, tell=True)
         images = parsed["image"] or ()
         messages = {n: [request_builder.user_message(text, images, variables)] for n, text in prompts.items()}
         system = request_builder.new_system(parsed, defaults, history)
@@ -213,7 +213,7 @@ class CompareMagics(Magics):
         with ignore_interrupts():
             columns.finish()
         if interrupted:
-            raise Interrupted(f"stopped all {len(comparison.arms)} arms; the text received so far is saved.")
+            raise Interrupted(stopped(f"all {len(comparison.arms)} arms", *comparison.responses))
 
 
 def _table(comparison: Comparison, output_format: OutputFormat) -> pd.DataFrame:

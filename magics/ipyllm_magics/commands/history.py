@@ -127,7 +127,7 @@ def table() -> pd.DataFrame:
     from ipyllm_magics.display.untruncated_frame import UntruncatedFrame
 
     for name in saved_names():
-        conversation(name)
+        conversation(name, tell=None)
     rows = [
         {
             "conversation": name,
@@ -136,7 +136,7 @@ def table() -> pd.DataFrame:
             "estimated_tokens": estimate_messages(history.to_messages()),
             "last_question": _question(history.turns[-1]) if history.turns else "",
         }
-        for name, history in sorted({"default": conversation(), **conversations()}.items())
+        for name, history in sorted({"default": conversation(tell=None), **conversations()}.items())
     ]
     frame = UntruncatedFrame(rows)
     assert isinstance(frame, pd.DataFrame)
@@ -146,7 +146,7 @@ def table() -> pd.DataFrame:
 def clear(name: str) -> str:
     """Remove all messages of the conversation."""
     messages = count(len(existing_conversation(name)), "message")
-    conversation(name).clear()
+    existing_conversation(name).clear()
     return f"Cleared {name!r} ({messages})."
 
 
@@ -172,13 +172,13 @@ def save(name: str, path: str, *, replace: bool) -> str:
     """Save the conversation for :func:`load`."""
     target = _target(path, replace=replace)
     existing_conversation(name).save(target)
-    return f"Saved {name!r} ({count(len(conversation(name)), 'message')}) to {target}."
+    return f"Saved {name!r} ({count(len(existing_conversation(name)), 'message')}) to {target}."
 
 
 def load(name: str, path: str, *, replace: bool) -> str:
     """Load a saved conversation."""
     loaded = ConversationHistory.load(path)
-    history = conversation(name)
+    history = conversation(name, tell=None)
     if len(history) and not replace:
         held = count(len(history), "message")
         raise MagicError(
@@ -200,7 +200,7 @@ def export(name: str, path: str, *, replace: bool) -> str:
     text = export_conversation(existing_conversation(name), suffix, title=name)
     target = _target(path, replace=replace)
     write_file(target, text)
-    return f"Exported {name!r} ({count(len(conversation(name)), 'message')}) to {target}."
+    return f"Exported {name!r} ({count(len(existing_conversation(name)), 'message')}) to {target}."
 
 
 def outdated_turns_note(history: ConversationHistory | None, key: str | None) -> str | None:
@@ -230,14 +230,14 @@ def outdated_turns_note(history: ConversationHistory | None, key: str | None) ->
     return f"{len(later)} later answers still use this cell's old text: {questions}. Re-run their cells to update them."
 
 
-def existing_conversation(name: str) -> ConversationHistory:
-    """Return the conversation of this name."""
+def existing_conversation(name: str, *, tell: bool | None = None) -> ConversationHistory:
+    """Return the conversation of this name; ``tell`` as for :func:`~ipyllm.conversations.history.conversation`."""
     known = {"default", *conversations()}
     if name not in known:
         known.update(saved_names())
     if name not in known:
         raise MagicError(f"There is no conversation {name!r}. {suggest(name, known)}")
-    return conversation(name)
+    return conversation(name, tell=tell)
 
 
 def _target(path: str, *, replace: bool) -> Path:

@@ -1,4 +1,4 @@
-"""Context managers that delay or ignore an interrupt while an answer is drawn or a call is stopped."""
+"""Delays or ignores an interrupt while an answer is drawn or a call is stopped, and says what it stopped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["delay_interrupt", "ignore_interrupts"]
+    from ipyllm.response import ChatResponse
+
+__all__ = ["delay_interrupt", "ignore_interrupts", "stopped"]
 
 
 @contextmanager
@@ -39,3 +41,20 @@ def delay_interrupt() -> Iterator[None]:
         yield
     if received:
         raise KeyboardInterrupt
+
+
+def stopped(what: str, *responses: ChatResponse | None) -> str:
+    """Say that calls were stopped, and whether any text of their answers had come.
+
+    Examples
+    --------
+    >>> from ipyllm.response import ChatResponse
+    >>> stopped("openai/m", ChatResponse(content="Hel"))
+    'stopped openai/m; the text received so far is saved.'
+    >>> stopped("openai/m", ChatResponse())
+    'stopped openai/m before any text came.'
+    """
+    steps = [step for response in responses if response is not None for step in (response, *response.steps)]
+    if any(step.content or step.reasoning for step in steps):
+        return f"stopped {what}; the text received so far is saved."
+    return f"stopped {what} before any text came."

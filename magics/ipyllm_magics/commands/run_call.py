@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished, TextDelta
 from ipyllm.runtime.interruptible import InterruptibleEvent
-from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
+from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts, stopped
 from ipyllm_magics.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def run_call(
                     _feed(events, renderer)
                     renderer.finish(call.response)
     if interrupted:
-        raise Interrupted(f"stopped {request.model}; the text received so far is saved.")
+        raise Interrupted(stopped(request.model, call.response))
     assert call.response is not None
     try:
         with delay_interrupt():

@@ -83,11 +83,26 @@ class ComparedAnswers(ABC):
         arm, response = self.arms[index], self.responses[index]
         if response is not None:
             preferred = self.vote_cast == arm.label
-            return ended_column(arm, response, names_hidden=self.names_hidden, preferred=preferred, render=render)
+            return ended_column(
+                arm,
+                response,
+                names_hidden=self.names_hidden,
+                same_limit=self._have_same_limit,
+                preferred=preferred,
+                render=render,
+            )
         label = "" if self.names_hidden else arm.label
         if self.done.is_set():
             return Column(arm.mark, label, "", "", "", error="Stopped before the request was sent.")
         return Column(arm.mark, label, "", "", "running" if self.has_started else "not started", running=True)
+
+    @property
+    def _have_same_limit(self) -> bool:
+        """Whether the same number of tokens was set for the answers of all arms."""
+        from ipyllm.conversations.tokens import max_output_tokens
+
+        limits = {max_output_tokens(arm.params) for arm in self.arms}
+        return len(limits) == 1 and None not in limits
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for every arm.

@@ -263,12 +263,24 @@ class _NamedConversation(ConversationHistory):
     """A conversation that is saved after each change, until it is forgotten."""
 
     _name = ""  # of a copy
+    _is_untold = False
 
     def __init__(self, name: str, contents: Transcript | None) -> None:
         super().__init__()
         self._name = name
+        self._is_untold = contents is not None
         if contents is not None:
             self._replace_contents(contents)
+
+    def take_untold(self) -> bool:
+        """Return, once, whether nobody was told that it goes on."""
+        with _lock:
+            untold, self._is_untold = self._is_untold, False
+        return untold and (len(self) > 0)
+
+    def snapshot(self) -> Transcript:
+        """Return its contents at this moment."""
+        return self._snapshot()
 
     @property
     def name(self) -> str | None:
@@ -288,11 +300,11 @@ _conversations: dict[str, _NamedConversation] = {}
 _lock = renewed_in_child(threading.Lock())
 
 
-def conversation(name: str = "default", *, tell: bool = True) -> ConversationHistory:
+def conversation(name: str = "default", *, tell: bool | None = True) -> ConversationHistory:
     """Return the conversation of this name, which magics and widgets of this process share.
 
     In a notebook where the magics are loaded or a chat is shown, it survives the kernel: at its first use it has the
-    turns that it had before, and a line says so, unless ``tell`` is false.
+    turns that it had before, and a line says so, unless ``tell`` is false. With None it is looked at, and not used.
 
     Raises
     ------
@@ -308,14 +320,13 @@ def conversation(name: str = "default", *, tell: bool = True) -> ConversationHis
         raise bad_request(f"The name of a conversation must be text, such as 'default', not {name!r}.")
     with _lock:
         known = _conversations.get(name)
-    if known is not None:
-        return known
-    found = saved.look_up(name)  # not under the lock: it reads the database
-    history = _NamedConversation(name, found)
-    with _lock:
-        known = _conversations.setdefault(name, history)
-    if known is history and found is not None and tell:
-        saved.tell(name, found)
+    if known is None:
+        found = saved.look_up(name)  # not under the lock: it reads the database
+        history = _NamedConversation(name, found)
+        with _lock:
+            known = _conversations.setdefault(name, history)
+    if tell is not None and known.take_untold() and tell:
+        saved.tell(name, known.snapshot())
     return known
 
 

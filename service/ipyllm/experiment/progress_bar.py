@@ -120,7 +120,7 @@ def _earlier(words: str) -> dict[str, Any]:
 
 
 def _figures(progress: RunProgress) -> dict[str, Any]:
-    alone = {"embedded": "one at a time"} if progress.one_at_a_time else {}
+    alone = {"calls at once": "1 (embedded model)"} if progress.one_at_a_time else {}
     others = {"by others": progress.elsewhere} if progress.elsewhere else {}
     cost = {"cost": str(progress.cost)} if progress.cost.usd or progress.cost.n_unknown else {}
     failed = {"failed": progress.failed} if progress.failed else {}

@@ -34,6 +34,7 @@ from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState, Phase
+from ipyllm.pipeline.stored_responses import interrupted_by_exit
 from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.runtime.service_thread import own_service_thread
@@ -367,7 +368,7 @@ class Exchange:
         if state.hit is not None and error is None:
             response = state.from_cache(state.hit, self.request, self.call_id)
         else:
-            response = state.response(self.service, self.request, self.call_id, error)
+            response = interrupted_by_exit(state.response(self.service, self.request, self.call_id, error))
         if error is not None:
             error.attempts = state.attempts
             error.partial = response
@@ -376,7 +377,7 @@ class Exchange:
         self._budget.end()
         log(
             _logger,
-            logging.INFO if response.status in {"ok", "cancelled"} else logging.ERROR,
+            logging.INFO if response.status in {"ok", "cancelled", "interrupted"} else logging.ERROR,
             "call finished",
             call_id=self.call_id,
             model=response.model,

@@ -12,6 +12,7 @@ from ipyllm.ledger.query import Query
 from ipyllm.logprobs import from_plain
 from ipyllm.observability.logs import log_failure
 from ipyllm.response import ChatResponse, Status, Usage
+from ipyllm.runtime.process_exit import is_exiting
 from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.ledger import Ledger
     from ipyllm.logprobs import TokenLogprob
 
-__all__ = ["interrupted", "response_to", "response_values", "rows_by_id", "stored_responses"]
+__all__ = ["interrupted_by_exit", "response_to", "response_values", "rows_by_id", "stored_responses"]
 
 _logger = logging.getLogger("ipyllm.conversations")
 _IDS_AT_ONCE: Final = 10_000  # SQLite takes 32,766 values in one query
@@ -88,20 +89,18 @@ def response_to(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:
     """
     known = stored.get(turn.call_id or "")
     if known is not None and known.status == "cancelled" and turn.status == "interrupted":
-        return interrupted(known)
+        return _interrupted(known)
     if known is not None:
         return known
     return ChatResponse(model=turn.model or "", **_ended({"status": turn.status}))
 
 
-def interrupted(response: ChatResponse) -> ChatResponse:
-    """Return a response that was cancelled because its process ended, not by the user, as one that says so.
+def interrupted_by_exit(response: ChatResponse) -> ChatResponse:
+    """Return a response that was cancelled while this process exits, so not by the user, as one that says so."""
+    return _interrupted(response) if response.status == "cancelled" and is_exiting() else response
 
-    Examples
-    --------
-    >>> interrupted(ChatResponse(content="Half", status="cancelled", error_message="It was cancelled.")).status
-    'interrupted'
-    """
+
+def _interrupted(response: ChatResponse) -> ChatResponse:
     return replace(response, status="interrupted", error_category=None, error_message=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
@@ -37,6 +38,8 @@ _BUILT_IN = {
     "ollama": "ipyllm.services.ollama:OllamaService",
     "local": "ipyllm.services.local:LocalService",
 }
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")  # of TOML
 
 
 _default_model: str | None = None
@@ -152,8 +155,13 @@ def _not_found(wanted: str) -> str:
     if service in services:
         return f"{wanted!r} names a service but no model; write {service}/<model>."
     near = closest(service, services)
-    hint = f"did you mean {f'{near}/{model}'!r}?" if near is not None else f"there are: {', '.join(services)}."
-    return f"There is no service {service!r}; {hint}"
+    if near is not None:
+        return f"There is no service {service!r}; did you mean {f'{near}/{model}'!r}?"
+    table = f"endpoints.{service}" if _BARE_KEY.fullmatch(service) else "endpoints.NAME"
+    return (
+        f"There is no service {service!r}; there are: {', '.join(services)}. To add a server, write [{table}] with its "
+        "base_url into config.toml."
+    )
 
 
 def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMService:

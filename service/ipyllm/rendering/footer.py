@@ -7,7 +7,7 @@ several calls are those of all of them, and sums that are lower bounds say so.
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ipyllm.rendering.markdown_source import escape_markdown
 from ipyllm.response import NOT_BILLED, NOT_SENT, name_failure
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse, Usage
     from ipyllm.timing import Timing
 
-__all__ = ["ending_text", "footer_html", "footer_markdown", "footer_text"]
+__all__ = ["STOPPED_AT_LIMIT", "ending_text", "footer_html", "footer_markdown", "footer_text"]
 
 _STATUS = {
     "cancelled": "cancelled",
@@ -33,7 +33,8 @@ _STATUS = {
 }
 _MIN_SPAN_S = 0.01
 _FAILED = {"error", "truncated"}
-_STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
+STOPPED_AT_LIMIT: Final = "stopped at max_tokens"
+_STOPPED = {"length": STOPPED_AT_LIMIT, "content_filter": "stopped by the content filter"}
 
 
 def footer_text(response: ChatResponse, *, error_shown: bool = False, likely_cost_usd: float | None = None) -> str:

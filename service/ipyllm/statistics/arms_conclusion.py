@@ -132,10 +132,10 @@ def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]]) -> str:
     best = min(values.values()) if claim.lowest else max(values.values())
     first, *equal = [arm for arm, value in values.items() if math.isclose(value, best, rel_tol=1e-9, abs_tol=1e-12)]
     names = join_names([first, *equal], limit=MAX_NAMES)
-    if len(equal) + 1 == len(values):
-        return f"{claim.before}{names} have the same {claim.noun}, {claim.format(best)}."
     if claim.column == "cost_per_call_usd" and best == 0:
         return f"{names} {'cost' if equal else 'costs'} nothing."
+    if len(equal) + 1 == len(values):
+        return f"{claim.before}{names} have the same {claim.noun}, {claim.format(best)}."
     # The limit that faces the other arms, and theirs that faces it.
     inner, outer = ("high", "low") if claim.lowest else ("low", "high")
     facing = {arm: rows[arm][f"{column}_{inner if arm in {first, *equal} else outer}"] for arm in values}

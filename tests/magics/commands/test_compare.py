@@ -153,7 +153,7 @@ def test_an_interrupt_before_the_first_token_stops_all(kernel, fake):
     fake.wait_for(lambda: len(fake.requests) == 2)
     kernel.interrupt()
     ran = kernel.collect(started)
-    assert ran.error == "stopped all 2 arms; the text received so far is saved."
+    assert ran.error == "stopped all 2 arms before any text came."
     fake.wait_for(lambda: fake.in_flight == 0)
     fake.on(None)
     assert kernel.run("%llm And now?").status == "ok"
@@ -166,7 +166,7 @@ def test_an_interrupt_while_a_tool_runs_stops_all_arms(kernel, fake):
     kernel.collect(started, until=lambda ran: "waiting" in ran.stdout)
     kernel.interrupt()
     ran = kernel.collect(started)
-    assert ran.error == "stopped all 2 arms; the text received so far is saved."
+    assert ran.error == "stopped all 2 arms before any text came."
 
 
 def test_an_interrupt_when_one_arm_has_ended_keeps_its_whole_answer(kernel, fake):

@@ -73,6 +73,19 @@ def test_a_restart_does_not_end_it(start, fake):
     assert kernel.run("%llm_usage --all --last 2").stdout.startswith("2 calls ")
 
 
+def test_a_list_says_of_no_conversation_that_it_goes_on_and_its_first_use_does(start, fake, tmp_path):
+    fake.default = answer("Paris.")
+    kernel = start()
+    ask(kernel, "%llm Capital of France?")
+    ask(kernel, "%llm -c other Capital of France?")
+    forget_all(kernel)
+    for line in ("list", "list", "show -c other", f"export {tmp_path}/other.md -c other"):
+        assert "goes on" not in ask(kernel, f"%llm_history {line}")
+    assert ask(kernel, "%llm And of Italy?") == LINE + "Begin anew with --new.\n"
+    assert ask(kernel, "%llm And of Norway?") == ""
+    assert "'other' goes on" in ask(kernel, "%llm -c other And of Italy?")
+
+
 def test_new_begins_anew_and_a_call_that_fails_loses_nothing(start, fake):
     fake.reply(answer("Paris."))
     kernel = start()
@@ -91,7 +104,7 @@ def test_new_begins_anew_and_a_call_that_fails_loses_nothing(start, fake):
 
 @pytest.mark.parametrize(
     "use",
-    ["%llm_history show -c trip", "%llm_history list", "from ipyllm import conversation\nlen(conversation('trip'))",
+    ["from ipyllm import conversation\nlen(conversation('trip'))",
      "%%llm_compare -m openai/a -m openai/b -c trip\nAnd?"],
 )  # fmt: skip
 def test_each_use_takes_it_up(kernel, kernel_fake, use):

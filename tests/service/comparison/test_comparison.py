@@ -225,6 +225,24 @@ def test_one_arm_asked_again_has_another_answer_and_the_vote_is_withdrawn(fake):
     assert votes().empty
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_tokens": 3}, "stopped at max_tokens"),
+        ({}, ""),  # each has a limit of its own
+        ({"params": [{"max_tokens": 3}, {"max_tokens": 4}]}, ""),  # the length of an answer would name its arm
+    ],
+)
+def test_a_blind_comparison_says_what_was_cut_off_where_that_names_no_arm(fake, options, said):
+    fake.on(lambda request: answer("One two", finish_reason="length" if request.json["model"] == "a" else "stop"))
+    done = compare("Go", models=["openai/a", "openai/b"], blind=True, **options)
+    footers = {(arm.model, column.footer) for arm, column in zip(done.arms, done.columns(), strict=True)}
+    assert footers == {("openai/a", said), ("openai/b", "")}
+    assert ("stopped at" in repr(done)) == ("stopped at" in done._repr_html_()) == bool(said)
+    done.reveal()
+    assert "stopped at max_tokens · " in repr(done)
+
+
 def test_two_services_of_one_name_at_different_addresses_can_be_told_apart(fake):
     other = OpenAIService("a", base_url=fake.base_url.replace("127.0.0.1", "localhost"))
     done = compare("Go", models=[OpenAIService("a"), other])

@@ -223,7 +223,7 @@ def test_a_server_ends_with_its_owner_even_a_killed_one(gguf):
         eventually(lambda pid=pid: not psutil.pid_exists(pid), seconds=5)
 
 
-def test_a_call_that_runs_at_the_exit_is_cancelled_and_its_connection_not_lost(gguf, tmp_path):
+def test_a_call_that_runs_at_the_exit_is_interrupted_and_its_connection_not_lost(gguf, tmp_path):
     script = """
         import sys, threading
         from ipyllm import create_llm_service
@@ -239,7 +239,7 @@ def test_a_call_that_runs_at_the_exit_is_cancelled_and_its_connection_not_lost(g
         _, errors = process.communicate(timeout=90)
     assert errors == ""
     with closing(sqlite3.connect(path)) as ledger:
-        assert ledger.execute("SELECT status, error_category FROM calls").fetchall() == [("cancelled", "cancelled")]
+        assert ledger.execute("SELECT status, error_category FROM calls").fetchall() == [("interrupted", None)]
 
 
 @pytest.mark.thorough

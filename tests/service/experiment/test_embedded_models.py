@@ -76,7 +76,7 @@ def test_other_endpoints_keep_their_concurrency(model, server):
 
 
 def test_the_progress_bar_says_it():
-    assert _figures(RunProgress(4, one_at_a_time=True)) == {"embedded": "one at a time"}
+    assert _figures(RunProgress(4, one_at_a_time=True)) == {"calls at once": "1 (embedded model)"}
     assert _figures(RunProgress(4)) == {}
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from ipyllm import Experiment, OpenAIService, usage
 from ipyllm.comparison.arms import make_arms
+from ipyllm.errors import LLMError
 from ipyllm.experiment.failure_limit import FailureLimit, Outcome
 from ipyllm.experiment.progress_bar import _figures
+from ipyllm.experiment.run_progress import RunProgress
 from tests.fakes import FakeLLM, answer, content_filter, context_length_exceeded, server_error
 
 NUMBERS = [f"{n}" for n in range(200)]
@@ -70,7 +72,7 @@ def test_a_server_that_fails_everything_is_not_asked_for_every_cell(model, serve
             results = experiment.run(progress=False)
         assert 20 <= len(broken.requests) <= 20 + 3
         assert len(server.requests) == 200
-        assert "Its other calls were not made: run() again asks them." in str(said[0].message)
+        assert "Other calls were not made there: run() again asks them." in str(said[0].message)
         assert "openai/down was left, because 20 calls in a row failed (api_error)" in results.state
         assert any("openai/down was left" in note for note in results.summary().notes)
         assert _figures(experiment.progress)["left"] == "openai/down (api_error)"
@@ -130,3 +132,41 @@ def test_workers_leave_a_failing_server_too(model, server, chunk_size):
         broken.default = answer("up")
         assert experiment.run(progress=False).undone == 0
     assert results.undone == 0
+
+
+def _failing(*names, reason="HTTP 500"):
+    """Return why these were left; the reason names the model."""
+    return {
+        name: LLMError(
+            f"{name} was left, because {3 + n} calls in a row failed (api_error). The last: {name} failed ({reason}).",
+            category="api_error",
+        )
+        for n, name in enumerate(names)
+    }
+
+
+def test_one_reason_why_several_arms_were_left_is_told_once_and_names_them():
+    assert RunProgress(9, left=_failing("lab/a")).problems() == [str(_failing("lab/a")["lab/a"])]
+    assert RunProgress(9, left=_failing("lab/a", "lab/b", "lab/c")).problems() == [
+        (
+            "lab/a, lab/b and lab/c were left, each because 3 calls in a row failed (api_error). "
+            "The last: lab/a failed (HTTP 500)."
+        )
+    ]
+    other = _failing("lab/c", reason="HTTP 404")
+    assert len(RunProgress(9, left=_failing("lab/a", "lab/b") | other).problems()) == 2
+    with pytest.warns(UserWarning, match="lab/a and lab/b were left, each because") as said:
+        RunProgress(9, ended=1, left=_failing("lab/a", "lab/b")).report_problems()
+    assert len(said) == 1
+    (templates,) = RunProgress(9, left=_failing("m · v1", "m · v2")).problems()
+    assert templates.startswith("m · v1 and m · v2 were left, each because 3 calls in a row")
+
+
+def test_servers_that_cannot_be_reached_for_one_reason_are_told_once():
+    refused = {name: f"The key of {name} was refused." for name in ("lab/a", "lab/b")}
+    errors = {name: LLMError(sentence, category="authentication") for name, sentence in refused.items()}
+    assert RunProgress(9, unreachable=errors).problems() == [
+        "lab/a and lab/b could not be reached: The key of lab/a was refused."
+    ]
+    with pytest.raises(LLMError, match=r"^No model could be reached: lab/a and lab/b: The key of lab/a was refused\.$"):
+        RunProgress(9, unreachable=errors).report_problems()

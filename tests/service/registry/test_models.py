@@ -48,6 +48,8 @@ def test_aliases_lead_to_models_and_endpoints_are_services(own_settings):
     ("name", "said"),
     [
         ("opnai/gpt-6-luna", "did you mean 'openai/gpt-6-luna'"),
+        ("dead/m", "To add a server, write .endpoints.dead. with its base_url into config.toml."),
+        ("x.y z/m", "To add a server, write .endpoints.NAME. with its base_url into config.toml."),
         ("gpt-6-lna", "did you mean 'openai/gpt-6-luna'"),
         ("fsat", "did you mean 'fast'"),
         ("zzz", "with a service of: anthropic, azure, .*, openai, openrouter,"),

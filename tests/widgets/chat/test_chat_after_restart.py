@@ -6,9 +6,10 @@ import re
 import threading
 import time
 
+import pandas as pd
 import pytest
 
-from ipyllm import prune
+from ipyllm import prune, usage
 from ipyllm.conversations.history import conversation
 from ipyllm.conversations.transcript import Turn
 from ipyllm.runtime import process_exit
@@ -114,6 +115,8 @@ def test_an_answer_that_the_end_of_its_kernel_stopped_says_so_and_not_that_it_wa
     stop_service_thread()
     (before,) = widget.comm.wait_until_idle().turns
     exiting.clear()
+    (row,) = usage(None)[["status", "error_category"]].astype(object).to_numpy().tolist()
+    assert (row[0], pd.isna(row[1])) == ("interrupted", True), "as the chat says"
     (after,) = shown(begin())
     for turn in (before, after):
         assert (turn["status"], turn["error"], turn["resumable"]) == ("interrupted", None, True)

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.events import Finished
-from ipyllm.pipeline.stored_responses import interrupted
+from ipyllm.pipeline.stored_responses import interrupted_by_exit
 from ipyllm.registry.available import available_models
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
-from ipyllm.runtime.process_exit import is_exiting
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.attachments.files import as_sent, attached_files, check_window, question_with_files
 from ipyllm_widgets.chat.continuation import can_continue, continued_answer, continuing_messages, with_beginning
@@ -186,8 +185,7 @@ class ChatCalls(ConversationSwitching):
         def on_event(event: Event) -> None:
             event = as_shown(event)
             if isinstance(event, Finished):
-                if event.response.status == "cancelled" and is_exiting():  # nobody has stopped it
-                    event = Finished(interrupted(event.response))
+                event = Finished(interrupted_by_exit(event.response))
                 self._store(opened, node, live, event.response)
             self._receive(opened, live, event)
 
