@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["close_open_marks"]
 
+_MAX_CHARS = 4_000  # while a mark is open, a paragraph is parsed three times at each draw
 _BACKTICKS = re.compile("`+")
+_FIRST_STARS = re.compile(r"(?:^|(?<=[\s(]))\*\*+$")
 _LAST_STARS = re.compile(r"(?<!\\)\*+$")
 _STAR = ord("*")
 
@@ -39,18 +41,19 @@ def close_open_marks(source: str, md: MarkdownIt) -> str:
     '2 * 3 ** 4 and *.py'
     """
     may_be_open = source.count("**") % 2 or source.count("`") % 2 or "``" in source or source.endswith(("*", "`"))
-    if not may_be_open:
+    if not may_be_open or len(source) > _MAX_CHARS:
         return source
     text = source.rstrip()
-    code = _open_code(_tokens(text, md)[0])
-    if code:
+    found = _tokens(text, md)
+    if code := _open_code(found[0]):
         begun = text.rstrip("`")
         text = begun + code if _open_code(_tokens(begun, md)[0]) else begun.rstrip()
-    if not _open_stars(*_tokens(text, md)):
+        found = _tokens(text, md)
+    if not _open_stars(*found):
         # Stars that begin something have no text yet, and so are none to the parser.
-        return text if code else re.sub(r"(?:^|(?<=[\s(]))\*\*+$", "", source)
-    text = _LAST_STARS.sub("", text).rstrip()
-    closed = text + "*" * _open_stars(*_tokens(text, md))
+        return text if code else _FIRST_STARS.sub("", source)
+    begun = _LAST_STARS.sub("", text).rstrip()
+    closed = begun + "*" * _open_stars(*(found if begun == text else _tokens(begun, md)))
     return source if _open_stars(*_tokens(closed, md)) else closed
 
 
