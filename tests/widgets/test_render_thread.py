@@ -22,7 +22,7 @@ def test_news_that_come_as_the_thread_ends_for_idleness_are_drawn_all_the_same(m
     for _ in range(3000):
         drawn.clear()
         drawing.wake()
-        assert drawn.wait(30)
+        assert drawn.wait(60)
 
 
 def test_what_drawing_raised_is_told_and_the_next_news_are_drawn():
@@ -39,7 +39,7 @@ def test_what_drawing_raised_is_told_and_the_next_news_are_drawn():
     while not errors:
         time.sleep(0.01)
     drawing.wake()
-    assert drawn.wait(30)
+    assert drawn.wait(60)
     assert str(errors[0]) == "once"
 
 
@@ -51,9 +51,10 @@ def test_many_news_become_few_drawings_at_least_a_twentieth_of_a_second_apart():
         return 100
 
     drawing = RenderThread(draw, lambda exc: None)
-    until = time.monotonic() + 1
-    while time.monotonic() < until:
+    woken = 0
+    while len(at) < 10:
         drawing.wake()
+        woken += 1
         time.sleep(0.001)
-    assert len(at) >= 2
+    assert woken > 10
     assert min(after - before for before, after in pairwise(at)) >= 0.049

@@ -10,6 +10,7 @@ from ipyllm import usage
 from ipyllm.ledger import Ledger
 from tests.fakes import answer, drip
 from tests.kernels import LiveKernel
+from tests.magics.commands.test_compare import columns
 
 
 @pytest.fixture
@@ -33,11 +34,16 @@ def start(fake, own_settings):
         live.close()
 
 
-def streaming(fake, arms, chunks=10):
-    fake.wait_for(
-        lambda: len(fake.requests) == arms and all(len(request.sent_ns) > chunks for request in fake.requests),
-        timeout=60,
-    )
+def until_saved(fake, path, n_arms):
+    """Wait until the ledger has words of so many running calls."""
+
+    def is_saved():
+        time.sleep(0.05)
+        with Ledger(path) as ledger:
+            answers = usage(kernel=None, ledger=ledger)["response"]
+        return sum("word" in str(text) for text in answers) == n_arms
+
+    fake.wait_for(is_saved)
 
 
 @pytest.mark.thorough
@@ -45,8 +51,7 @@ def test_a_kernel_killed_in_mid_comparison_keeps_every_arms_partial(start, fake,
     fake.default = drip("word ", every=0.05)
     kernel = start()
     kernel.start("%%llm_compare -m openai/a -m openai/b -m openai/c\nGo")
-    streaming(fake, 3)
-    time.sleep(2.5)
+    until_saved(fake, own_settings / "shared.sqlite", 3)
     kernel.kill()
     with Ledger(own_settings / "shared.sqlite") as ledger:
         rows = usage(kernel=None, ledger=ledger)
@@ -56,12 +61,11 @@ def test_a_kernel_killed_in_mid_comparison_keeps_every_arms_partial(start, fake,
 
 
 @pytest.mark.thorough
-def test_after_a_restart_in_mid_answer_the_next_kernel_compares_and_sees_what_was_cut_off(start, fake):
+def test_after_a_restart_in_mid_answer_the_next_kernel_compares_and_sees_what_was_cut_off(start, fake, own_settings):
     fake.default = drip("word ", every=0.05)
     first = start()
     first.start("%%llm_compare -m openai/a -m openai/b\nGo")
-    streaming(fake, 2)
-    time.sleep(2.5)
+    until_saved(fake, own_settings / "shared.sqlite", 2)
     first.kill()
     fake.default = answer("Fine.")
     second = start()
@@ -102,7 +106,7 @@ def test_a_drawing_that_fails_stops_the_requests_and_keeps_what_came(start, fake
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b -o df\nGo")
     assert ran.status == "error"
     assert "the disk is on fire" in ran.error
-    fake.wait_for(lambda: fake.in_flight == 0, timeout=30)
+    fake.wait_for(lambda: fake.in_flight == 0)
     assert kernel.run("print(list(df.status))").stdout == "['cancelled', 'cancelled']\n"
 
 
@@ -111,11 +115,11 @@ def test_interrupts_in_a_row_while_it_stops_lose_nothing(start, fake):
     fake.default = drip("word ", every=0.02)
     kernel = start()
     cell = kernel.start("%%llm_compare -m openai/a -m openai/b -o df\nGo")
-    streaming(fake, 2)
+    ran = kernel.collect(cell, until=lambda ran: all("word" in column for column in columns(ran)))
     for _ in range(3):
         kernel.interrupt()
         time.sleep(0.01)
-    ran = kernel.collect(cell)
+    kernel.collect(cell, ran=ran)
     assert ran.status == "error"
     assert ran.text.count("cancelled") == 2
     assert kernel.run("print(list(df.status), all('word' in t for t in df.response))").stdout == (

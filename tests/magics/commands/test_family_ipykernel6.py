@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fakes import answer
+from tests.fakes import answer, drip
 from tests.magics.commands import test_llm_ipykernel6
 
 pytestmark = [pytest.mark.thorough, pytest.mark.timeout(400)]  # the first one builds an environment
@@ -22,9 +22,9 @@ def test_models_stand_side_by_side_and_one_is_voted_for(kernel, kernel_fake):
 
 
 def test_a_comparison_is_interrupted_and_keeps_what_came(kernel, kernel_fake):
-    kernel_fake.default = answer("word " * 2000, gap=0.02)
+    kernel_fake.default = drip("word ", every=0.02)
     request = kernel.start("%%llm_compare -m openai/one -m openai/two\nWhich capital?")
-    kernel_fake.wait_for(lambda: sum(bool(r.sent_ns) for r in kernel_fake.requests) == 2, timeout=30)
+    kernel_fake.wait_for(lambda: sum(bool(r.sent_ns) for r in kernel_fake.requests) == 2)
     kernel.interrupt()
     ran = kernel.collect(request)
     assert ran.status == "error"

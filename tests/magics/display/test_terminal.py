@@ -29,7 +29,7 @@ def terminal(fake, environment):
     """IPython in a pseudo-terminal, ready for a first line."""
     command = ["--simple-prompt", "--no-banner", "--no-confirm-exit", "--HistoryManager.enabled=False"]
     env = environment | {"OPENAI_BASE_URL": fake.base_url}
-    child = pexpect.spawn(sys.executable, ["-m", "IPython", *command], env=env, encoding="utf-8", timeout=30)
+    child = pexpect.spawn(sys.executable, ["-m", "IPython", *command], env=env, encoding="utf-8", timeout=60)
     child.expect(r"In \[1\]: ")
     child.sendline("%load_ext ipyllm")
     child.expect(r"In \[2\]: ")
@@ -58,7 +58,7 @@ def test_ctrl_c_stops_the_answer_and_gives_the_prompt_back(terminal, fake):
     terminal.expect("interrupted.*: stopped openai/fake-model")
     terminal.expect(r"In \[3\]: ")
     assert "Traceback" not in terminal.before
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     terminal.sendline("_llm.status")
     terminal.expect("'cancelled'")
 
@@ -162,15 +162,16 @@ def test_a_process_that_ends_in_mid_answer_leaves_a_finished_row(fake, environme
     fake.default = drip("word ", every=0.02)
     env = environment | {"OPENAI_BASE_URL": fake.base_url}
     code = (
-        "import threading, time; from ipyllm import create_llm_service; s = create_llm_service();"
-        "begun = threading.Event(); call = s.call(s.request('Hello'), lambda event: begun.set());"
-        "assert begun.wait(30); time.sleep(0.2)"
+        "import threading; from ipyllm import create_llm_service; s = create_llm_service();"
+        "begun = threading.Event();"
+        "call = s.call(s.request('Hello'), lambda event: getattr(event, 'text', '') and begun.set());"
+        "assert begun.wait(60)"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], env=env, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, "")
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     from ipyllm import usage
     from ipyllm.ledger import Ledger
 

@@ -10,6 +10,7 @@ from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.registry.discovery import probe
 from tests.fakes import FakeLLM
 from tests.fakes.script import status
+from tests.stalls import again_if_stalled
 
 KEY = "sk-reach-0123456789abcdef"
 
@@ -34,6 +35,7 @@ def test_each_server_says_what_it_has_and_one_that_is_gone_is_an_entry_of_its_ow
     assert gone.error.category == "connection"
 
 
+@again_if_stalled(0.1)
 def test_a_server_that_hangs_costs_its_own_time_only(servers):
     fake, _ = servers
     fake.serve("/v1/models", status(200, {"data": []}, delay=60))

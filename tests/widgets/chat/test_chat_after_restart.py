@@ -366,7 +366,7 @@ def test_damaged_branches_are_left_out(begin, models, spoil):
 
 
 def wait_for_branches(name):
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (found := look_up_branches(name)) is None:
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -178,13 +178,13 @@ def test_it_keeps_up_while_somebody_looks(service, dashboard):
     assert "<b>0</b><span>calls</span>" in shown.tiles
     shown._on_command(shown, {"command": "here", "view": "a"}, [])
     service().chat("Hello")
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while "<b>1</b><span>calls</span>" not in shown.tiles:
         assert time.monotonic() < end
         time.sleep(0.02)
     thread = shown._thread
     shown.close()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -197,7 +197,7 @@ def test_nobody_who_looks_means_no_thread(dashboard):
     thread.join(0.5)
     assert thread.is_alive(), "the other one still looks"
     shown._on_command(shown, {"command": "gone", "view": "b"}, [])
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
     shown._on_command(shown, {"command": "here", "view": "c"}, [])
     assert shown._thread.is_alive()
