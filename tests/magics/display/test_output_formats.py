@@ -192,8 +192,11 @@ def test_text_is_shown_as_it_was_written(kernel, kernel_fake):
 def test_a_long_answer_to_be_taken_apart_shows_its_last_lines_and_costs_few_bytes(kernel, kernel_fake):
     rows = [{"row": i, "text": "word " * 5} for i in range(300)]
     text = json.dumps(rows, indent=1)
-    kernel_fake.default = answer(text, chunks=300, gap=0.01)
-    ran = kernel.run("%%llm -f json\nGive.")
+    kernel_fake.default = answer(text, chunks=300, gap=0.01, tail=1000)
+    request = kernel.start("%%llm -f json\nGive.")
+    ran = kernel.collect(request, until=lambda ran: 'class="ipyllm-text' in ran.html)
+    kernel_fake.skip_pauses()
+    kernel.collect(request, ran=ran)
     assert ran.status == "ok", ran.traceback
     updates = [str(m["content"]) for m in ran.messages if m["msg_type"] in {"display_data", "update_display_data"}]
     assert any("ipyllm-text" in update for update in updates)
