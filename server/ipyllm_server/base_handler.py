@@ -58,7 +58,9 @@ class PrivateLog:
 
     def decode_argument(self: Any, value: bytes, name: str | None = None) -> str:
         """Return an argument as text; a part of the path always, because it is read before the user is known."""
-        decoded: str = value.decode(errors="replace") if name is None else super().decode_argument(value, name)  # type: ignore[misc]
+        if name is None and value is not None:
+            return value.decode(errors="replace")
+        decoded: str = super().decode_argument(value, name)  # type: ignore[misc]
         return decoded
 
 
