@@ -44,6 +44,7 @@ class ChatServer(ExtensionApp):
         Unicode(), help="Names of the models that users may ask, the default first. Empty: all that are configured."
     ).tag(config=True)
     max_body_bytes = Int(10_000_000, min=1, help="Largest body of a request, in bytes.").tag(config=True)
+    body_timeout_s = Float(120.0, min=1, help="Seconds in which a request must send its body.").tag(config=True)
     requests_per_minute = Int(120, min=1, help="Questions that a user may ask in a minute.").tag(config=True)
     calls_per_user = Int(16, min=1, help="Calls of a user at a time.").tag(config=True)
     sockets_per_user = Int(32, min=1, help="Open sockets of a user at a time.").tag(config=True)
@@ -71,13 +72,18 @@ class ChatServer(ExtensionApp):
         for handler in self._log_handlers:  # what goes wrong is in the server's log
             _logger.addHandler(handler)
         limits = UserLimits(
-            Limits(self.requests_per_minute, self.calls_per_user, self.sockets_per_user, self.usd_per_user_and_day)
-        )
+            Limits(
+                self.requests_per_minute, self.calls_per_user, self.sockets_per_user, self.usd_per_user_and_day,
+                body_bytes=self.calls_per_user * self.max_body_bytes,
+            )
+        )  # fmt: skip
         self.calls = RunningCalls(limits, self.models)
         conversations = UserConversations()
         sessions = ChatSessions(self.calls, conversations, resume_s=self.resume_s, per_user=2 * self.sockets_per_user)
-        models, max_body_bytes = tuple(self.models), self.max_body_bytes
-        self.settings[STATE] = SharedState(self.calls, conversations, sessions, limits, models, max_body_bytes)
+        models = tuple(self.models)
+        self.settings[STATE] = SharedState(
+            self.calls, conversations, sessions, limits, models, self.max_body_bytes, self.body_timeout_s
+        )
         if self.warm_up:
             self.serverapp.io_loop.add_callback(asyncio.to_thread, warm_up, models[0] if models else None)
 

@@ -22,7 +22,7 @@ from ipyllm_server.shared_state import STATE
 if TYPE_CHECKING:
     from ipyllm_server.shared_state import SharedState
 
-__all__ = ["CODES", "ApiHandler", "JsonErrors", "NoLoginCookie", "UnknownRoute", "for_users"]
+__all__ = ["CODES", "ApiHandler", "JsonErrors", "NoLoginCookie", "PrivateLog", "UnknownRoute", "for_users"]
 
 CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Words for programs, by the status of an error."""
@@ -43,6 +43,27 @@ def for_users(method: Any) -> Any:
     return web.authenticated(authorized(method))
 
 
+class PrivateLog:
+    """What all handlers are, too: the log has neither content nor keys, whatever a request is like."""
+
+    def known_user(self: Any) -> str | None:
+        """Return the name of the user; None for who is not logged in, or not asked for it yet."""
+        is_asked = hasattr(self, "_jupyter_current_user")
+        return None if not is_asked or self.current_user is None else asker(self)
+
+    def log_exception(self: Any, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as in tornado
+        """Log our own failures without a traceback, whose lines may hold content, and without the address."""
+        if not isinstance(value, Refusal | LLMError | web.HTTPError):
+            log_failure(_logger, "a request failed", value, route=self.request.path)
+
+    def decode_argument(self: Any, value: bytes, name: str | None = None) -> str:
+        """Return an argument as text; a part of the path always, because it is read before the user is known."""
+        if name is None and value is not None:
+            return value.decode(errors="replace")
+        decoded: str = super().decode_argument(value, name)  # type: ignore[misc]
+        return decoded
+
+
 class NoLoginCookie:
     """What handlers for programs are, too: their requests leave no login behind."""
 
@@ -60,7 +81,7 @@ class JsonErrors:
 
 
 @web.stream_request_body
-class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
+class ApiHandler(PrivateLog, NoLoginCookie, ExtensionHandlerMixin, APIHandler):
     """A route below ``/ipyllm/``.
 
     The body is read only after the user is known, and never more than the server allows.
@@ -114,12 +135,14 @@ class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
         return is_right
 
     _received = bytearray()
-    _is_too_large = False
+    _is_too_large = _is_too_much = False
 
     async def prepare(self) -> None:  # type: ignore[override] # as in its base class
         """Find out who asks; refuse a body that says to be too large before it is sent."""
         self._received = bytearray()
         await super().prepare()
+        connection: Any = self.request.connection
+        connection.set_body_timeout(self.state.body_timeout_s)
         length = self.request.headers.get("Content-Length", "0")
         if self.current_user is not None and length.isdigit() and int(length) > self.state.max_body_bytes:
             raise self._too_large()
@@ -128,14 +151,29 @@ class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
         """Keep a part of the body, as far as it is allowed."""
         if len(self._received) + len(chunk) > self.state.max_body_bytes or self.current_user is None:
             self._is_too_large = True
+        elif self._is_too_much or not self.state.limits.receive(self.user, len(chunk)):
+            self._is_too_much = True
         else:
             self._received += chunk
 
+    def _forget_body(self) -> None:
+        """Free the memory at once: a handler is part of a circle of references."""
+        if self._received:
+            self.state.limits.forget(self.user, len(self._received))
+            self._received = bytearray()
+
+    def on_connection_close(self) -> None:
+        """Forget what was received of a request whose client has gone."""
+        super().on_connection_close()
+        self._forget_body()
+
     @property
     def body(self) -> bytes:
-        """The body; raises 413 for one that is too large."""
+        """The body; raises 413 for one that is too large, and 429 if the user sends too many."""
         if self._is_too_large:
             raise self._too_large()
+        if self._is_too_much:
+            raise Refusal(429, "You send too much at a time.", "too_many_requests", retry_after_s=1)
         return bytes(self._received)
 
     def _too_large(self) -> Refusal:
@@ -170,12 +208,8 @@ class ApiHandler(NoLoginCookie, ExtensionHandlerMixin, APIHandler):
 
     def on_finish(self) -> None:
         """Write the line of the access log."""
-        log_request(self, None if self.current_user is None else self.user, received=len(self._received))
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as its base class
-        """Log our own failures without a traceback, whose lines may hold content or keys."""
-        if not isinstance(value, Refusal | LLMError | web.HTTPError):
-            log_failure(_logger, "a request failed", value, route=self.request.path)
+        log_request(self, self.known_user(), received=len(self._received))
+        self._forget_body()
 
 
 class UnknownRoute(ApiHandler):

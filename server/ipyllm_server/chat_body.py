@@ -203,16 +203,16 @@ class CompletionBody(ModelParameters):
 
     model: Name
     messages: list[dict[str, Any]] = Field(min_length=1)
-    stream: bool = False
+    stream: bool | None = False
     stream_options: StreamOptions | None = None
-    n: int = Field(1, ge=1, le=1)
+    n: int | None = Field(1, ge=1, le=1)
     user: Name | None = None
-    metadata: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
+    metadata: dict[Name, Name] | None = Field(None, max_length=_TAGS)
 
     @property
     def tags(self) -> dict[str, str]:
         """Tags of the call."""
-        return {**self.metadata, **({} if self.user is None else {"end_user": self.user})}
+        return {**(self.metadata or {}), **({} if self.user is None else {"end_user": self.user})}
 
     @property
     def wants_usage(self) -> bool:

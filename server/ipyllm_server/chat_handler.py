@@ -48,6 +48,7 @@ class AskingHandler(ApiHandler):
 
     def on_connection_close(self) -> None:
         """Cancel the call."""
+        super().on_connection_close()
         self._is_gone = True
         if self._running is not None:
             self._running.close()

@@ -79,6 +79,8 @@ def _sentence(error: ValidationError, fields: Sequence[str]) -> str:
     first = error.errors(include_url=False, include_context=False)[0]
     name = shorten(".".join(str(part) for part in first["loc"]), _SHOWN_CHARS)
     if first["type"] == "extra_forbidden":
+        if len(first["loc"]) > 1:
+            return f"There is no field {name!r}."
         near = closest(name, fields)
         hint = f"did you mean {near!r}?" if near is not None else f"there are: {', '.join(fields)}."
         return f"There is no field {name!r}; {hint}"

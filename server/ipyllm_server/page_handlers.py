@@ -13,8 +13,7 @@ from tornado import web
 
 from ipyllm.rendering.style import CSS
 from ipyllm_server.access_log import log_request
-from ipyllm_server.asker import asker
-from ipyllm_server.base_handler import JsonErrors, for_users
+from ipyllm_server.base_handler import JsonErrors, PrivateLog, for_users
 
 __all__ = ["FILES", "PageFileHandler", "PageHandler"]
 
@@ -48,7 +47,7 @@ FILES: Final = ("answer.css", "page.css", "page.js", *_STYLES)
 """Names of the files."""
 
 
-class _PageBase(ExtensionHandlerMixin, JupyterHandler):
+class _PageBase(PrivateLog, ExtensionHandlerMixin, JupyterHandler):
     auth_resource = "ipyllm"
 
     @property
@@ -66,7 +65,7 @@ class _PageBase(ExtensionHandlerMixin, JupyterHandler):
 
     def on_finish(self) -> None:
         """Write the line of the access log."""
-        log_request(self, None if self.current_user is None else asker(self))
+        log_request(self, self.known_user())
 
 
 class PageHandler(_PageBase):

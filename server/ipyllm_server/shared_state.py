@@ -35,6 +35,8 @@ class SharedState:
         The models that users may ask; empty: all that are configured.
     max_body_bytes : int
         Largest body.
+    body_timeout_s : float
+        Seconds in which a request must send its body.
     """
 
     calls: RunningCalls
@@ -43,3 +45,4 @@ class SharedState:
     limits: UserLimits
     models: tuple[str, ...] = ()
     max_body_bytes: int = 10_000_000
+    body_timeout_s: float = 120.0

@@ -23,7 +23,7 @@ from ipyllm.settings import SettingsError
 from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
-from ipyllm_server.base_handler import JsonErrors, NoLoginCookie
+from ipyllm_server.base_handler import JsonErrors, NoLoginCookie, PrivateLog
 from ipyllm_server.chat_body import AskMessage, is_conversation_name
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
@@ -41,6 +41,7 @@ _BURST: Final = 100
 _DIGITS: Final = 9
 _PACE_S: Final = 0.1  # between messages with HTML
 _BYTES_PER_S: Final = 500_000
+_ARGUMENTS: Final = ("conversation", "session", "answer", "at", "html")
 _LEFT: Final = 1000  # the code of a client that says good-bye
 
 TOO_MANY: Final = 4429
@@ -53,7 +54,9 @@ _logger = logging.getLogger("ipyllm.server")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler):
+class ChatSocket(
+    PrivateLog, NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler
+):
     """One connection of a client."""
 
     auth_resource = "ipyllm"
@@ -78,6 +81,8 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
     @authorized(action="write")  # type: ignore[untyped-decorator] # typed for plain methods
     async def get(self) -> None:  # type: ignore[override]
         """Open the socket, for users only."""
+        for name in _ARGUMENTS:
+            self.get_argument(name, "")  # 400 for one that is no text
         await super().get()
 
     def get_websocket_protocol(self) -> Any:
@@ -130,11 +135,8 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
         session = self._session
         if session is None:
             return
-        now_s = asyncio.get_running_loop().time()
-        if self._bucket.wait_s(1, now_s) > 0:
-            self.close(TOO_MANY, "Too many messages.")
+        if not self._is_admitted():
             return
-        self._bucket.take(1, now_s)
         question = None
         try:
             value = parse_json(message)
@@ -145,6 +147,20 @@ class ChatSocket(NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixi
             if not isinstance(exc, Refusal | LLMError):
                 log_failure(_logger, "a message of a socket failed", exc)
             self._send_error(as_refusal(exc) or Refusal(500, "Internal Server Error", "error"), question)
+
+    def on_ping(self, data: bytes) -> None:  # noqa: ARG002 - as in tornado, which has answered
+        """Count a ping as a message."""
+        if self._session is not None:
+            self._is_admitted()
+
+    def _is_admitted(self) -> bool:
+        """Count a message; close the socket if there are too many."""
+        now_s = asyncio.get_running_loop().time()
+        if self._bucket.wait_s(1, now_s) > 0:
+            self.close(TOO_MANY, "Too many messages.")
+            return False
+        self._bucket.take(1, now_s)
+        return True
 
     async def _do(self, session: ChatSession, kind: Any, fields: dict[str, Any]) -> None:
         match kind:

@@ -188,9 +188,9 @@ class UserConversations:
         if found is other:
             return
         with found, other:
-            if other.exists:
+            if other.exists or other.name != new_name:
                 raise Refusal(409, f"You have a conversation {new_name!r} already.", "exists")
-            if not found.exists:  # it was deleted meanwhile
+            if not found.exists or found.name != name:  # it was deleted or renamed meanwhile
                 raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
             self._known[user, new_name], self._known[user, name] = found, other
             other.rename(name)  # which is empty, and may be open

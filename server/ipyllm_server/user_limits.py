@@ -41,12 +41,15 @@ class Limits:
         Open sockets at a time.
     usd_per_day : float or None
         Dollars in a day of UTC, those of other servers on the same ledger counted up to the day's first call here.
+    body_bytes : int
+        Bytes of the bodies that are in memory at a time.
     """
 
     requests_per_minute: int = 120
     calls: int = 16
     sockets: int = 32
     usd_per_day: float | None = None
+    body_bytes: int = 160_000_000
 
 
 class UserLimits:
@@ -57,6 +60,7 @@ class UserLimits:
         self._buckets: dict[str, TokenBucket] = {}
         self._calls: Counter[str] = Counter()
         self._sockets: Counter[str] = Counter()
+        self._body_bytes: Counter[str] = Counter()
         self._budgets: dict[tuple[str, date], Budget] = {}
 
     async def admit(self, user: str) -> Reservation | None:
@@ -85,6 +89,17 @@ class UserLimits:
     def end(self, user: str) -> None:
         """Count a call that has ended."""
         _decrease(self._calls, user)
+
+    def receive(self, user: str, n_bytes: int) -> bool:
+        """Count bytes of a body, unless the user sends too many at a time; return whether they were counted."""
+        if self._body_bytes[user] + n_bytes > self.limits.body_bytes:
+            return False
+        self._body_bytes[user] += n_bytes
+        return True
+
+    def forget(self, user: str, n_bytes: int) -> None:
+        """Count bytes of a body no longer."""
+        _decrease(self._body_bytes, user, n_bytes)
 
     def open_socket(self, user: str) -> bool:
         """Count a socket, unless the user has too many; return whether it was counted."""
@@ -129,7 +144,7 @@ def _spent_since(since: datetime, user: str) -> float:
     return sum(row[index] or 0.0 for row in current_ledger().read(query))
 
 
-def _decrease(counter: Counter[str], user: str) -> None:
-    counter[user] -= 1
+def _decrease(counter: Counter[str], user: str, n: int = 1) -> None:
+    counter[user] -= n
     if counter[user] <= 0:
         del counter[user]

@@ -1,11 +1,14 @@
 """Conversations are kept by name for their user, and for nobody else."""
 
+import asyncio
 import json
 from contextlib import closing
 from urllib.parse import urlencode
 
 import pytest
 
+from ipyllm_server import user_conversations
+from ipyllm_server.user_conversations import UserConversations
 from tests.fakes import answer, reset
 from tests.server.chat_server import Reply
 from tests.server.test_socket import Client
@@ -127,6 +130,24 @@ def test_a_conversation_is_not_renamed_to_one_that_there_is_or_while_it_answers(
         stream.readline()
         assert patch(server, "left", {"name": "new"}).status == 409
     assert server.get(f"{PATH}/right").json["messages"][0]["content"] == "right"
+
+
+def test_of_two_renames_at_once_one_is_refused(monkeypatch):
+    kept = UserConversations()
+    monkeypatch.setattr(user_conversations, "_look_up", lambda user, name: None)
+
+    async def main():
+        found = await kept.get("ana", "c")
+        found.history.add_message("user", "Hello")
+        results = await asyncio.gather(
+            kept.rename("ana", "c", "one"), kept.rename("ana", "c", "two"), return_exceptions=True
+        )
+        assert sorted(getattr(each, "status", 200) for each in results) == [200, 404]
+        assert (await kept.get("ana", found.name, must_exist=True)) is found
+        for name in {"c", "one", "two"} - {found.name}:
+            assert not (await kept.get("ana", name)).exists
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("name", ["", " x", "x\n", "a\0b", "..", "x" * 201, "\u2028", 5, None])

@@ -83,6 +83,7 @@ def test_fields_are_described_by_the_docstrings_of_their_models():
         (ChatBody, {"message": "Hi", "max_tokens": 0}),
         (ChatBody, {"message": "Hi", "stream": "yes"}),
         (CompletionBody, {"model": "m", "messages": [USER], "stream_options": {"include_usage": True}, "n": 1}),
+        (CompletionBody, {"model": "m", "messages": [USER], "stream": None, "n": None, "metadata": None, "user": None}),
         (CompletionBody, {"model": "m", "messages": []}),
         (CompletionBody, {"model": "m", "messages": [USER], "n": 2}),
         (CompletionBody, {"messages": [USER]}),
