@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import FILES, PROMPTS, lab_with_fake, screenshot
-from tests.browser.compare import open_comparison, reply_by_model
+from tests.browser.compare import Compare, open_comparison, reply_by_model
 from tests.browser.lab import needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -73,6 +73,71 @@ def test_one_answer_is_asked_for_again_and_its_vote_is_gone(lab):
     assert shown.columns.count() == 2
     assert shown.columns.nth(1).inner_text().startswith("B"), "each at its place"
     assert shown.columns.get_by_text("preferred").count() == 0
+
+
+@pytest.mark.thorough
+@needs_axe
+def test_after_a_restart_the_comparison_goes_on_as_before(lab):
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/bad"])
+    shown.root.get_by_label("Follow-up questions").check()
+    shown.ask("First?")
+    shown.wait_for_vote()
+    shown.button("A").click()
+    shown.columns.first.get_by_text("preferred").wait_for()
+    shown.ask("Second?")
+    shown.rounds.nth(1).wait_for()
+    shown.wait_for_vote()
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    notebook.wait_idle()
+    shown.root.get_by_text("run the cell").first.wait_for()
+    notebook.run(0)
+
+    again = Compare(notebook.output(0))
+    again.rounds.nth(1).wait_for()
+    assert again.root.get_by_label("Follow-up questions").is_checked()
+    again.rounds.first.get_by_text("preferred").wait_for()
+    before = again.columns.first.get_attribute("data-turn")
+    again.button("Answer again", again.columns.first).click()
+    again.wait_for("(root, before) => !root.querySelector(`[data-turn='${before}']`)", before)
+    again.wait_for_vote()
+    screenshot(lab, "compare-restarted")
+    again.root.get_by_role("button", name="Export").click()
+    lab.page.keyboard.press("b")
+    lab.page.keyboard.press("Escape")
+    again.ask("Third?")
+    again.rounds.nth(2).wait_for()
+    again.wait_for_vote()
+    assert again.rounds.nth(1).get_by_text("preferred").count() == 0, "a letter in a menu does not vote"
+    again.rounds.last.get_by_text("each model was sent its own earlier answers").wait_for()
+    assert violations(lab.page, ".ipyllm-compare") == []
+    assert again.root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
+
+
+@pytest.mark.thorough
+@needs_axe
+def test_a_question_waits_while_answers_stream(lab):
+    _, shown = open_comparison(lab, ["openai/slow", "openai/bad"])
+    shown.ask("First?")
+    shown.columns.first.get_by_text("It is").wait_for()
+    shown.ask("Second, which waits?")
+    shown.ask("Third, which waits, too?")
+    shown.root.get_by_text("Asked next").wait_for()
+    shown.box.scroll_into_view_if_needed()
+    screenshot(lab, "compare-queued")
+    assert violations(lab.page, ".ipyllm-compare") == []
+    shown.box.press("Escape")
+    shown.button("Send now").wait_for()
+    shown.root.get_by_role("button", name="Take back").last.click()
+    shown.wait_for("root => root.querySelector('.ipyllm-composer textarea').value === 'Third, which waits, too?'")
+    screenshot(lab, "compare-queue-held")
+    shown.button("Send now").click()
+    shown.prompt.get_by_text("Second, which waits?").wait_for()
+    shown.columns.first.get_by_text("It is").wait_for()
+    shown.button("Clear").click()
+    shown.rounds.first.wait_for(state="detached")
+    shown.button("Undo").click()
+    shown.rounds.nth(1).wait_for()
+    shown.columns.first.get_by_text("cancelled").wait_for()
 
 
 @needs_axe

@@ -229,22 +229,24 @@ or prompt.
         self._started_calls()
         if not self.done.is_set():
             raise bad_request("An answer is still streaming: wait until all have ended.")
-        arm = self.arms[index] if arm is None else arm
+        arm, arms = self.arms[index] if arm is None else arm, self.arms
         arm.service.check()
-        self.withdraw_vote()
-        self.arms = (*self.arms[:index], arm, *self.arms[index + 1 :])
         call = Call(arm.service, arm.request, on_event)
+        self.arms = (*arms[:index], arm, *arms[index + 1 :])
         self.done, self._n_running = InterruptibleEvent(), 1
-        call.done.listen(self._on_call_ended)
+        # One that was interrupted below may end when another runs.
+        call.done.listen(lambda: self._on_call_ended() if self._calls[index] is call else None)
         self._replaced[index], self._calls[index] = self._calls[index], call
         try:
             call.start()
             self.done.set_by = call.done.set_by
         except BaseException:
             call.cancel()
-            self._n_running = 0
+            self.put_back(index)
+            self.arms, self._n_running = arms, 0
             self.done.set()
             raise
+        self.withdraw_vote()
 
     def put_back(self, index: int) -> None:
         """Let the answer that :meth:`ask_again` replaced last take its place again: nothing came in its stead."""

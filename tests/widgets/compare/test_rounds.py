@@ -176,10 +176,14 @@ def test_what_is_running_is_not_asked_again(two, widget):
 def test_an_interrupt_while_one_is_asked_again_leaves_its_answer(two, widget, interrupt_next_call):
     pair = widget("good", "bad")
     asked(pair)
+    pair.vote("A")
+    before = rounds(pair)
     interrupt_next_call()
     with pytest.raises(KeyboardInterrupt):
         pair.regenerate("A")
     assert not pair.running
+    assert rounds(pair) == before, "with its figures, and its vote"
+    assert len(votes()) == 1
     pair.regenerate("A")
     eventually(lambda: not pair.running)
     assert text_of(shown(pair)["A"]) == "It is Bern."

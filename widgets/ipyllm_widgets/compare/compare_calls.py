@@ -60,13 +60,14 @@ class CompareCalls(Controller[LiveState]):
         self.name = name
         self._given = settings
         self.settings, self.rounds = settings, list[CompareRound]()
+        self._queue = QuestionQueue()
         earlier = _newest.get(name) if name else None
         if earlier is not None:  # its cell was run again: an answer that streams there goes on
             self.settings = settings if settings.as_json() != earlier.given else earlier.settings
-            self.rounds = list(earlier.rounds)
+            self.rounds, self._shown.draft = list(earlier.rounds), earlier._shown.draft  # noqa: SLF001 - the same class
+            self._take_queue(earlier)
         elif name:
             self.settings, self.rounds = look_up_comparison(name, settings)
-        self._queue = QuestionQueue()
         self._was_stopped = False
         self._replaced: LiveAnswer | None = None  # by an answer that is asked for again
         self._count = self.rounds[-1].number if self.rounds else 0
@@ -271,6 +272,11 @@ class CompareCalls(Controller[LiveState]):
             asked.comparison.cancel_arm(asked.index_of(mark))
 
     # ---- the queue ----------------------------------------------------------------------------------
+
+    def _take_queue(self, earlier: CompareCalls) -> None:
+        """Take the questions that wait in an earlier widget, which shows them no more; the user sends them."""
+        self._queue, earlier._queue = earlier._queue, QuestionQueue()
+        self._queue.held = len(self._queue) > 0
 
     def queue(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> None:
         """Ask a question as soon as the running answers have ended, after those that wait already."""
