@@ -171,7 +171,7 @@ class Chat:
             self.page.wait_for_timeout(200)
         self.wait_until_idle()
 
-    def wait_for(self, script, arg=None, timeout=30_000):
+    def wait_for(self, script, arg=None, timeout=60_000):
         """Wait until a function of the chat's element is true."""
         handle = self.root.element_handle()
         self.page.wait_for_function(f"([chat, arg]) => ({script})(chat, arg)", arg=[handle, arg], timeout=timeout)

@@ -81,7 +81,7 @@ class Compare:
         """Return the answers, in the order of the columns."""
         return [column.locator(".ipyllm-text").inner_text() for column in self.columns.all()]
 
-    def wait_for(self, script, arg=None, timeout=30_000):
+    def wait_for(self, script, arg=None, timeout=60_000):
         """Wait until a function of the comparison's element is true."""
         handle = self.root.element_handle()
         self.page.wait_for_function(f"([root, arg]) => ({script})(root, arg)", arg=[handle, arg], timeout=timeout)

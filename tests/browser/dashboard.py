@@ -101,7 +101,7 @@ class Dashboard:
     def wait_for_calls(self, n):
         self.root.locator(".tile", has_text="calls").get_by_text(f"{n:,}", exact=True).wait_for()
 
-    def wait_for(self, script, arg=None, timeout=30_000):
+    def wait_for(self, script, arg=None, timeout=60_000):
         """Wait until a function of the dashboard's element is true."""
         handle = self.root.element_handle()
         self.page.wait_for_function(f"([root, arg]) => ({script})(root, arg)", arg=[handle, arg], timeout=timeout)

@@ -84,7 +84,7 @@ class JupyterServer:
             env = os.environ | {name: str(self._home / folder) for name, folder in _FOLDERS.items()}
             self._process = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
             stack.callback(self._stop_process)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while self._request("/api/status") is None:
                 if time.monotonic() > deadline or self._process.poll() is not None:
                     log.seek(0)

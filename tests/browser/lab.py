@@ -178,7 +178,7 @@ class Lab:
         self.context.on("request", self._on_request)
         self.context.on("dialog", self._on_dialog)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("pageerror", self._on_error)
 
     def _on_request(self, request):

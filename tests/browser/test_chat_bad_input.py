@@ -72,7 +72,7 @@ def test_an_interrupt_of_a_cell_that_waits_for_the_answer_stops_it_and_keeps_wha
     chat.log.get_by_text("word word").wait_for()
     interrupt(lab)
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     chat.log.get_by_text("cancelled").wait_for()
     chat.wait_until_idle()
     assert "word word" in notebook.run(2).inner_text()

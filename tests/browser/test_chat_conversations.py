@@ -26,7 +26,7 @@ class Panel:
     def wait_for_names(self, *names):
         script = """([panel, names]) =>
             [...panel.querySelectorAll('.ipyllm-conversation b')].map(b => b.textContent).join() === names"""
-        self.chat.page.wait_for_function(script, arg=[self.root.element_handle(), ",".join(names)], timeout=30_000)
+        self.chat.page.wait_for_function(script, arg=[self.root.element_handle(), ",".join(names)], timeout=60_000)
 
 
 def opened(lab, fake):

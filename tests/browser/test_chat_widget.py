@@ -24,14 +24,17 @@ pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 @pytest.mark.smoke
 def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(lab, fake):
     _, chat = opened(lab)
-    fake.default = answer(ANSWER, reasoning="They want least squares. " * 4, ttft=0.6, gap=0.03)
+    fake.default = answer(ANSWER, reasoning="They want least squares. " * 4, ttft=1000, gap=0.03, tail=1000)
     chat.type("How do I fit a line?")
     chat.log.get_by_text("waiting").wait_for()
     screenshot(lab, "chat-waiting")
+    fake.wait_for(lambda: fake.in_flight == 1)
+    fake.send_next()
     chat.turns.last.get_by_text("Fitting a line").wait_for()
     chat.turns.last.get_by_text("answering").wait_for()
     screenshot(lab, "chat-streaming")
     assert chat.announced() == "The answer has begun."
+    fake.skip_pauses()
     chat.log.get_by_text("tokens/s").wait_for()
     turn = chat.turns.last
     assert turn.locator("math").count() == 1
@@ -111,16 +114,16 @@ def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be
     fake.default = fakes.stall("never", after=0)
     before = len(fake.requests)
     chat.type("Hello")
-    fake.wait_for(lambda: len(fake.requests) > before, timeout=30)
+    fake.wait_for(lambda: len(fake.requests) > before)
     chat.button("Stop the answer").click(delay=300)  # as long as a person presses, while the page changes
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     chat.root.get_by_text("Stopped before the first word.").wait_for()
     fake.default = fakes.drip("word ", every=0.02)
     chat.button("Try again").click()
     chat.log.get_by_text("word word").wait_for()
     chat.box.press("Escape")
     chat.log.get_by_text("cancelled").wait_for()
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     assert "word word" in chat.text()
     fake.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
     chat.type("Once more")

@@ -64,13 +64,17 @@ def test_an_answer_grows_in_its_cell_and_ends_with_one_line(lab_and_fake):
         ["%load_ext ipyllm", "%%llm -t 0\nHow do I fit a line?", "%llm_usage --by model", "%llm_models"]
     )
     notebook.run(0)
-    fake.default = answer(ANSWER, reasoning="The user wants least squares.", ttft=3.5, gap=0.03)
+    fake.default = answer(ANSWER, reasoning="The user wants least squares.", ttft=1000, gap=1000)
     notebook.run(1, wait=False)
     output = notebook.output(1)
     output.get_by_text("waiting for the first token · ").wait_for()
     screenshot(lab, "waiting")
+    fake.wait_for(lambda: fake.in_flight == 1)
+    for _ in range(15):
+        fake.send_next()
     output.get_by_text("Fitting a line").wait_for()
     assert "solve" not in output.inner_text(), "it is still growing"
+    fake.skip_pauses()
     output.get_by_text("tokens/s").wait_for()
     text = output.inner_text()
     assert text.count("Fitting a line") == 1

@@ -326,7 +326,7 @@ class Webview:
             context.grant_permissions(["clipboard-read", "clipboard-write"], origin=HOME)
             context.expose_function("toKernel", self._to_kernel)
             self.page = context.new_page()
-            self.page.set_default_timeout(30_000)
+            self.page.set_default_timeout(60_000)
             self.page.on("pageerror", lambda error: self.errors.append(str(error)))
             self.page.on("console", self._on_console)
             self.page.goto(f"{HOME}/")

@@ -9,7 +9,8 @@ import asyncio
 import threading
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import asdict
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
@@ -21,7 +22,7 @@ from tests.fakes.script import Script, answer, status
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import date
     from types import TracebackType
 
@@ -114,6 +115,18 @@ class FakeLLM:
     def skip_pauses(self) -> None:
         """Send the rest of all running replies at once, for tests that have seen enough of the stream."""
         self._each_connection(Connection.skip_pauses)
+
+    @contextmanager
+    def held_until(self, n: int, then: Script | None = None) -> Iterator[None]:
+        """Hold the first `n` replies until all of them are asked for; they are `then`, as those after them are."""
+        script = then or self.default
+        held = replace(script, ttft=1000.0)
+        self.on(lambda request: held if len(self.requests) <= n else script)
+        release = threading.Thread(target=lambda: (self.wait_for(lambda: self.in_flight == n), self.skip_pauses()))
+        release.start()
+        yield
+        release.join()
+        self._decide = None
 
     def send_next(self) -> None:
         """Send what is next of all running replies now: with long pauses, a test decides when each piece comes."""

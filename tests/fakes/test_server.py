@@ -108,7 +108,7 @@ def test_wait_for_says_what_it_saw(fake):
 
 
 def stream_all(fake, n):
-    """Return statuses and texts of `n` concurrent streams, read by aiohttp, which go on once all are asked for."""
+    """Return statuses and texts of `n` concurrent streams, which go on when all have been asked for."""
 
     async def one(session):
         async with post(fake, session) as response:

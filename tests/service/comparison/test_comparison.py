@@ -24,6 +24,7 @@ from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.statistics import summarise_arms
 from tests.fakes import answer, server_error
 from tests.service.comparison.conftest import KEY
+from tests.stalls import again_if_stalled
 
 pytestmark = pytest.mark.usefixtures("two_models")
 
@@ -55,10 +56,11 @@ def test_arms_share_prompt_system_and_history_and_a_set_may_have_a_system_messag
 
 
 def test_all_arms_are_in_flight_at_the_same_time(fake):
-    fake.on(lambda request: answer("Slow.", ttft=1.0))
+    fake.on(lambda request: answer("Slow.", ttft=1000))
     running = Comparison("Go", models=["openai/a", "openai/b", "openai/c"]).start()
-    fake.wait_for(lambda: fake.in_flight == 3, timeout=30)
+    fake.wait_for(lambda: fake.in_flight == 3)
     assert not running.done.is_set()
+    fake.skip_pauses()
     running.wait()
     assert fake.max_in_flight == 3
 
@@ -75,12 +77,12 @@ def test_one_failing_arm_does_not_stop_the_others(fake):
 
 
 def test_cancelling_one_arm_leaves_the_others_alone_and_keeps_its_partial(fake):
-    fake.on(lambda request: answer("word " * 50, gap=0.02 if request.json["model"] == "slow" else 0.0))
+    fake.on(lambda request: answer("word " * 50, gap=1000.0 if request.json["model"] == "slow" else 0.0))
     begun = InterruptibleEvent()
     running = Comparison("Go", models=["openai/slow", "openai/fast"]).start(
         lambda place, event: begun.set() if place == 0 and isinstance(event, TextDelta) else None
     )
-    assert begun.wait(30)
+    assert begun.wait(60)
     running.cancel_arm(0)
     running.wait()
     slow, fast = running.responses
@@ -98,9 +100,9 @@ def test_cancelling_all_keeps_what_each_had_on_screen_and_in_the_ledger(fake):
             begun[place].set()
 
     running = Comparison("Go", models=["openai/a", "openai/b"]).start(on_event)
-    assert all(signal.wait(30) for signal in begun)
+    assert all(signal.wait(60) for signal in begun)
     running.cancel()
-    assert running.done.wait(30)
+    assert running.done.wait(60)
     rows = usage(tags={"comparison": running.id})
     assert rows["status"].tolist() == ["cancelled", "cancelled"]
     assert sorted(rows["response"]) == sorted(texts(running))
@@ -117,6 +119,7 @@ def test_each_arm_emits_its_own_events_and_exactly_one_end():
         assert [type(event) for event in events].count(Finished) == 1
 
 
+@again_if_stalled(0.1)
 def test_each_arm_has_a_clock_of_its_own(fake):
     fake.on(lambda request: answer("Late.", ttft=0.6 if request.json["model"] == "late" else 0.0))
     frame = compare("Go", models=["openai/late", "openai/early"]).to_dataframe()
@@ -276,7 +279,7 @@ def test_the_table_has_dtypes_and_a_running_arm_says_so(fake):
     assert str(frame["input_tokens"].dtype) == "Int64"
     assert str(frame["ttft_s"].dtype) == "float64"
     running.cancel()
-    assert running.done.wait(30)
+    assert running.done.wait(60)
 
 
 def test_a_comparison_is_started_once():
@@ -311,7 +314,7 @@ def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
     finally:
         sys.setprofile(None)
     assert len(begun) == 2
-    assert running.done.wait(30)
+    assert running.done.wait(60)
     assert running.responses[0].status == "cancelled"
     assert "Stopped before the request was sent." in repr(running)
 

@@ -53,7 +53,7 @@ def test_one_cannot_vote_before_the_answers_are_there(fake):
     with pytest.raises(LLMError, match="vote when all have ended"):
         running.vote("A")
     running.cancel()
-    assert running.done.wait(30)
+    assert running.done.wait(60)
 
 
 def test_a_blind_comparison_shows_no_names_before_the_vote_and_all_of_them_after(fake):

@@ -158,7 +158,7 @@ def python(script, *arguments, **options):
     )
 
 
-def eventually(condition, seconds=20.0):
+def eventually(condition, seconds=60.0):
     """Wait until ``condition()`` is true."""
     end = time.monotonic() + seconds
     while not condition():

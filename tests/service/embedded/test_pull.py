@@ -134,7 +134,7 @@ def test_an_interrupt_leaves_neither_files_nor_processes(index, models):
     with pulling_process(index) as process:
         eventually(lambda: index.downloads == 1)
         process.send_signal(signal.SIGINT)
-        said, errors = process.communicate(timeout=10)
+        said, errors = process.communicate(timeout=60)
     assert (said, errors) == ("interrupted\n", "")
     assert contents(models) == []
     assert helpers_of(models) == []

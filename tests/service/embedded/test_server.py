@@ -19,6 +19,7 @@ from ipyllm.embedded import get, is_running, start, stop_all
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import redact
 from ipyllm.text.secrets import value_of
+from tests.stalls import again_if_stalled
 
 from .conftest import eventually, python
 
@@ -151,7 +152,7 @@ def test_a_closed_connection_stops_the_answer(server):
         time.sleep(0.3)
         return sum(process.cpu_times()[:2]) - before < 0.05
 
-    eventually(idle, seconds=5)
+    eventually(idle, seconds=60)
 
 
 def test_many_callers_get_one_server(gguf, nothing_left_running):
@@ -168,6 +169,7 @@ def test_many_callers_get_one_server(gguf, nothing_left_running):
     assert get(os.path.relpath(gguf)) is servers[0]
 
 
+@again_if_stalled(0.05)
 def test_loading_leaves_the_interpreter_free(gguf):
     worst, done = 0.0, threading.Event()
 
@@ -211,16 +213,16 @@ def test_a_server_ends_with_its_owner_even_a_killed_one(gguf):
         import sys, time
         from ipyllm.embedded import get
         print(get(sys.argv[1])._process.pid, flush=True)
-        time.sleep(60 if sys.argv[2] == "wait" else 0)
+        time.sleep(1000 if sys.argv[2] == "wait" else 0)
     """
     for end in ("leave", "wait"):
         with python(script, gguf, end) as owner:
             pid = int(owner.stdout.readline())
             if end == "wait":
                 owner.kill()
-            _, errors = owner.communicate(timeout=20)
+            _, errors = owner.communicate(timeout=60)
         assert errors == ""
-        eventually(lambda pid=pid: not psutil.pid_exists(pid), seconds=5)
+        eventually(lambda pid=pid: not psutil.pid_exists(pid), seconds=60)
 
 
 def test_a_call_that_runs_at_the_exit_is_interrupted_and_its_connection_not_lost(gguf, tmp_path):
@@ -277,15 +279,15 @@ def test_a_forked_child_that_lives_on_does_not_keep_the_server(gguf):
         child = os.fork()
         if not child:
             os.close(1), os.close(2)
-            time.sleep(30)
+            time.sleep(1000)
             os._exit(0)
         print(pid, child, flush=True)
         os.kill(os.getpid(), 9)
     """
     with python(script, gguf) as process:
         pid, child = map(int, process.stdout.readline().split())
-        process.communicate(timeout=20)
-    eventually(lambda: not psutil.pid_exists(pid), seconds=5)
+        process.communicate(timeout=60)
+    eventually(lambda: not psutil.pid_exists(pid), seconds=60)
     os.kill(child, signal.SIGKILL)
 
 
@@ -305,7 +307,7 @@ def test_an_interrupt_while_loading_leaves_no_process(gguf):
         eventually(owner.children)
         loading = owner.children()
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20) == ("interrupted\n", "")
+        assert process.communicate(timeout=60) == ("interrupted\n", "")
     assert not any(child.is_running() and child.status() != "zombie" for child in loading)
 
 

@@ -67,9 +67,9 @@ def test_a_route_counts_as_embedded_if_all_its_services_are(monkeypatch):
 
 
 def test_other_endpoints_keep_their_concurrency(model, server):
-    server.on(lambda _: answer("so", ttft=0.5))
     experiment = Experiment([f"{n}" for n in range(80)], models=model(), warmup=0)
-    results = experiment.run(progress=False)
+    with server.held_until(9, answer("so")):
+        results = experiment.run(progress=False)
     assert len(results.calls) == 80
     assert 8 < server.max_in_flight <= 32
     assert not experiment.progress.one_at_a_time

@@ -12,6 +12,7 @@ from ipyllm.experiment.run import Run
 from ipyllm.experiment.run_config import RunConfig
 from ipyllm.experiment.spending_limit import SpendingLimit
 from tests.fakes import answer
+from tests.stalls import again_if_stalled
 
 
 def after(pace, windows, duration_s):
@@ -44,6 +45,7 @@ def test_it_never_stops():
     assert after(Pace(), 30, lambda n: 0.1 * n * n) >= 1
 
 
+@again_if_stalled(0.05)
 def test_a_run_adds_calls_while_the_server_keeps_up(model, server):
     together, most, lock = [0], [0], threading.Lock()
 

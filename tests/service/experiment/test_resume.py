@@ -183,7 +183,7 @@ def test_rows_that_the_ledger_cannot_take_now_are_not_lost(model, server, tmp_pa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # that it cannot be read or written, whichever comes first
             experiment.run(progress=False)
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while len(experiment.results().calls) < 2 and time.monotonic() < deadline:
                 time.sleep(0.05)
         assert experiment.results().state == "2 of 2 calls have an answer."

@@ -78,8 +78,8 @@ def test_repeats_are_never_answered_from_the_cache(model, server, monkeypatch, t
 
 
 def test_no_more_calls_are_out_at_an_endpoint_than_allowed(model, server):
-    server.on(lambda _: answer("so", ttft=0.05))
-    run([f"{n}" for n in range(30)], models=[model("a"), model("b")], concurrency=5)
+    with server.held_until(5, answer("so")):
+        run([f"{n}" for n in range(30)], models=[model("a"), model("b")], concurrency=5)
     assert server.max_in_flight == 5
 
 
@@ -107,10 +107,9 @@ def test_a_server_that_admits_few_gets_few_and_nothing_is_lost(model, server):
 
 def test_a_pool_gets_its_share_for_each_of_its_servers(server, model):
     with FakeLLM() as other:
-        server.on(lambda _: answer("so", ttft=0.05))
-        other.on(lambda _: answer("so", ttft=0.05))
         gpus = pool(server.base_url, other.base_url, model="m", name="gpus")
-        results = run([f"{n}" for n in range(40)], models=gpus, concurrency=4)
+        with server.held_until(4, answer("so")), other.held_until(4, answer("so")):
+            results = run([f"{n}" for n in range(40)], models=gpus, concurrency=4)
     assert (server.max_in_flight, other.max_in_flight) == (4, 4)
     assert len(measured(results)) == 40
     assert set(measured(results)["arm"]) == {"gpus"}

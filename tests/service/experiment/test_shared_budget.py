@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import subprocess
+import threading
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
@@ -84,7 +85,7 @@ def test_a_call_is_in_the_ledger_before_it_is_sent(priced, server, own_settings)
     found = []
 
     def look(_):
-        with closing(sqlite3.connect(own_settings / "ledger.sqlite", timeout=5)) as ledger:
+        with closing(sqlite3.connect(own_settings / "ledger.sqlite", timeout=60)) as ledger:
             found.extend(ledger.execute("SELECT status, cost_bound_usd FROM calls WHERE cost_bound_usd > 0"))
         return answer("x")
 
@@ -106,8 +107,8 @@ def test_another_kernel_s_calls_in_flight_are_waited_for(priced, server, python)
 
 def test_a_fake_that_bills_more_than_its_bound_stops_the_run_after_the_calls_in_flight(priced, server):
     counts = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
-    server.on(lambda _: answer("x", ttft=0.05, usage=counts))
-    with pytest.warns(UserWarning, match=r"\$0.80 spent; \$0 reserved by calls in flight"):
+    spent = pytest.warns(UserWarning, match=r"\$0.80 spent; \$0 reserved by calls in flight")
+    with server.held_until(2, answer("x", usage=counts)), spent:
         experiment(priced, max_cost_usd=0.5, concurrency=8).run(progress=False)
     assert len(server.requests) == 2
 
@@ -140,7 +141,7 @@ def test_cancelled_calls_count_as_the_most_that_they_can_have_cost(priced, serve
     running.start()
     server.wait_for(lambda: len(server.requests) == 3)
     running.cancel()
-    assert running.wait(30)
+    assert running.wait(60)
     server.wait_for(lambda: state().reserved_usd == 0.0)
     assert state().spent_usd == state().assumed_usd == pytest.approx(0.6)
     with pytest.raises(LLMError, match=r"only \$0.05 is left \(\$0.60 spent, of which \$0.60 assumed"):
@@ -170,11 +171,16 @@ def test_calls_share_the_writing_of_their_rows_and_each_waits_for_one_that_began
     class Funds:
         began = 0
 
+        def __init__(self):
+            self.has_begun, self.may_end = threading.Event(), threading.Event()
+
         def reserve(self, wanted, released):
             raise AssertionError
 
         def flush(self):
             self.began += 1
+            self.has_begun.set()
+            assert self.may_end.wait(60)
             time.sleep(0.05)
 
     funds = Funds()
@@ -182,10 +188,12 @@ def test_calls_share_the_writing_of_their_rows_and_each_waits_for_one_that_began
     async def run():
         limit = SpendingLimit(1.0, funds)
         first = asyncio.create_task(limit.sent())
-        await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(funds.has_begun.wait, 60)
         assert funds.began == 1
         later = [asyncio.create_task(limit.sent()) for _ in range(50)]
+        await asyncio.sleep(0)
         later[0].cancel()
+        funds.may_end.set()
         await first
         assert not any(each.done() for each in later[1:])
         await asyncio.gather(*later[1:])

@@ -23,8 +23,7 @@ def test_a_run_stops_before_its_budget_is_passed_and_says_what_is_left(priced, s
 
 
 def test_calls_in_flight_cannot_overspend_together(priced, server):
-    server.on(lambda _: answer("x", ttft=0.05))
-    with pytest.warns(UserWarning, match="were not made"):
+    with server.held_until(3, answer("x")), pytest.warns(UserWarning, match="were not made"):
         experiment(priced, max_cost_usd=0.6, concurrency=20).run(progress=False)
     assert server.max_in_flight == 3
 

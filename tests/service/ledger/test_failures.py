@@ -36,7 +36,7 @@ def locked(path):
         other.execute("ROLLBACK")
 
 
-def wait_for(what, seconds=10):
+def wait_for(what, seconds=60):
     give_up = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < give_up

@@ -64,7 +64,7 @@ def test_nothing_is_lost_when_many_threads_put(ledger, sql, call):
         thread.start()
     for thread in threads:
         thread.join()
-    assert ledger.flush(20)
+    assert ledger.flush(60)
     assert sql("SELECT count(*), status FROM calls GROUP BY status") == [(2000, "ok")]
 
 
@@ -82,7 +82,7 @@ def writers():
 
 def wait_for_end(threads):
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -100,10 +100,10 @@ def test_a_ledger_that_was_left_ends_with_the_last_call_that_writes_to_it(path, 
     ledger, first, second = Ledger(path), call(), call()
     ledger.put(first)
     ledger.put(second)
-    assert ledger.flush(20)
+    assert ledger.flush(60)
     ledger.close_when_idle()
     ledger.put({"call_id": first["call_id"], "status": "ok"})
-    assert ledger.flush(20)
+    assert ledger.flush(60)
     (thread,) = writers() - before
     thread.join(0.3)
     assert thread.is_alive(), "the other call has not ended, and its row needs a heart that beats"
@@ -112,7 +112,7 @@ def test_a_ledger_that_was_left_ends_with_the_last_call_that_writes_to_it(path, 
     assert sql("SELECT status FROM calls") == [("ok",), ("ok",)]
 
     ledger.put({"call_id": first["call_id"], "output_tokens": 7})  # a late word
-    assert ledger.flush(20)
+    assert ledger.flush(60)
     wait_for_end(writers() - before)
     assert sql("SELECT sum(output_tokens) FROM calls") == [(7,)]
 
@@ -122,7 +122,7 @@ def test_a_ledger_that_was_left_keeps_what_it_could_not_write(path, sql, call):
     path.parent.write_text("a file where its folder should be")
     ledger = Ledger(path)
     ledger.put(call(status="ok"))
-    assert not ledger.flush(20)
+    assert not ledger.flush(60)
     ledger.close_when_idle()
     (thread,) = writers() - before
     thread.join(0.3)

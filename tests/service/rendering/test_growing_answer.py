@@ -37,9 +37,9 @@ def test_a_finished_block_is_rendered_once_and_only_the_tail_again():
 
 def test_feeding_an_event_costs_microseconds():
     answer = GrowingAnswer()
-    start = time.perf_counter()
+    start = time.process_time()
     feed(answer, *(["word "] * 20_000))
-    assert (time.perf_counter() - start) / 20_000 < 50e-6
+    assert (time.process_time() - start) / 20_000 < 50e-6
     assert answer.text.blocks == []
     assert answer.text.live_html == ""
 

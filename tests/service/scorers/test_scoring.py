@@ -15,6 +15,7 @@ import pytest
 from ipyllm import LLMError, OpenAIService, scorers, usage
 from ipyllm.scorers import Answer, Score, ScoreFailure, Scorer, Scoring, apply
 from tests.fakes import answer
+from tests.stalls import again_if_stalled
 
 
 def calls(*texts, **columns):
@@ -186,6 +187,7 @@ def test_a_hanging_scorer_is_cut_off_and_the_others_go_on():
     assert cancelled == ["a", "b", "c"]
 
 
+@again_if_stalled(0.05)
 def test_a_scorer_that_is_slow_now_and_then_is_not_given_up():
     async def sometimes(response):
         await asyncio.sleep(60 if response.content == "slow" else 0)

@@ -55,7 +55,7 @@ def test_a_cancelled_answer_stops_the_generation():
     call = service.call(service.request("Write a very long story.", max_tokens=4000, extra_body={"ignore_eos": True}))
     assert not call.done.wait(1.0)
     call.cancel()
-    assert call.done.wait(3)
+    assert call.done.wait(60)
     assert call.response.status == "cancelled"
     assert service.chat("Hi.", max_tokens=3).status == "ok"
 

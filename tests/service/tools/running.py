@@ -45,7 +45,7 @@ class Running:
             self.future.cancel()
             assert self.caller_executor.wait(self.done, 60), "the service side hangs"
             raise
-        return self.future.result(30)
+        return self.future.result(60)
 
     async def wait_async(self):
         """Wait as ``achat`` does."""
@@ -72,7 +72,7 @@ def in_new_thread(function, *, name="caller"):
     results = []
     thread = threading.Thread(target=lambda: results.append(function()), name=name)
     thread.start()
-    thread.join(20)
+    thread.join(60)
     assert results, "it failed or hangs"
     return results[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import sqlite3
+import threading
 import time
 
 from ipyllm.tools import Tool
@@ -66,17 +67,20 @@ def test_a_plain_function_of_a_coroutine_runs_beside_its_loop_with_the_callers_c
 
 def test_the_callers_loop_goes_on_while_a_plain_function_works():
     async def caller():
-        running = Running([time_sleep], tool_call("time_sleep"), waits=False)
-        ticks = 0
-        while not running.done.is_set():
-            await asyncio.sleep(0.01)
-            ticks += 1
-        return ticks
+        running = Running([works], tool_call("works"), waits=False)
+        for _ in range(15):
+            await asyncio.sleep(0.001)
+        assert not running.done.is_set()
+        may_end.set()
+        [result] = await running.wait_async()
+        return result.output
 
-    def time_sleep():
-        time.sleep(0.3)
+    may_end = threading.Event()
 
-    assert asyncio.run(caller()) > 15
+    def works():
+        return "went on" if may_end.wait(60) else "stood still"
+
+    assert asyncio.run(caller()) == "went on"
 
 
 def test_a_plain_function_that_returns_a_coroutine_has_it_awaited():
@@ -141,7 +145,7 @@ def test_a_call_that_nobody_waits_for_still_gets_its_tools_run():
             [thread_name, loop_and_thread], tool_call("thread_name"), tool_call("loop_and_thread"), waits=False
         )
 
-    results = in_new_thread(caller).future.result(10)
+    results = in_new_thread(caller).future.result(60)
     assert results[0].output == "ipyllm-tool"
     assert results[1].output.endswith(" ipyllm-tool")
 

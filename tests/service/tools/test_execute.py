@@ -21,6 +21,7 @@ from ipyllm.text.redact import remember_secret
 from ipyllm.tools import Tool
 from tests.service.tools import kinds
 from tests.service.tools.running import Running, run, run_one, tool_call
+from tests.stalls import again_if_stalled
 
 
 def add(a: int, b: int = 1) -> int:
@@ -309,6 +310,7 @@ def test_a_hanging_tool_is_given_up(waits):
     over.set()
 
 
+@again_if_stalled(0.1)
 def test_a_timeout_does_not_count_the_wait_for_ones_turn():
     def slow():
         time.sleep(0.3)

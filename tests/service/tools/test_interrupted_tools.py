@@ -17,110 +17,129 @@ from ipyllm.tools import Tool
 from tests.service.tools.running import Running, in_new_thread, python, run, thread_name, tool_call
 
 
-def interrupt_soon(after=0.2):
-    """Press Ctrl-C later."""
-    timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    return timer
+def interrupt_soon(begun):
+    """Press Ctrl-C a little after a tool has begun; return a list that then has the time."""
+    pressed = []
+
+    def press():
+        begun.wait(60)
+        time.sleep(0.1)
+        pressed.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press).start()
+    return pressed
 
 
-def interrupted(running):
+def interrupted(running, begun):
     """Wait, be interrupted, and return the seconds from the interrupt to the end."""
-    interrupt_soon()
-    began = time.perf_counter()
+    pressed = interrupt_soon(begun)
     with pytest.raises(KeyboardInterrupt):
         running.wait()
-    return time.perf_counter() - began - 0.2
+    return time.perf_counter() - pressed[0]
 
 
 def test_an_interrupt_reaches_a_plain_tool():
+    begun = threading.Event()
     seen = []
 
     def hangs():
+        begun.set()
         try:
-            time.sleep(60)
+            time.sleep(1000)
         except KeyboardInterrupt:
             seen.append(thread_name())
             raise
 
     running = Running([hangs], tool_call("hangs"), tool_call("hangs"))
-    assert interrupted(running) < 30
+    assert interrupted(running, begun) < 30
     assert seen == ["MainThread"], "and the second one was never begun"
     with pytest.raises(CancelledError):
-        running.future.result(30)
+        running.future.result(60)
 
 
 def test_an_interrupt_cancels_coroutines_which_clean_up_before_it_is_raised():
+    begun = threading.Event()
     seen, loops = [], set()
 
     async def sleeps(n: int):
+        begun.set()
         loops.add(asyncio.get_running_loop())
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(1000)
         finally:
             await asyncio.sleep(0.01)
             seen.append(n)
 
     running = Running([sleeps], tool_call("sleeps", n=1), tool_call("sleeps", n=2))
-    assert interrupted(running) < 30
+    assert interrupted(running, begun) < 30
     assert sorted(seen) == [1, 2]
     assert [loop.is_closed() for loop in loops] == [True]
 
 
 def test_an_interrupt_within_a_coroutine_ends_the_others_too():
+    begun = threading.Event()
     seen = []
 
     async def blocks():
-        time.sleep(60)
+        begun.set()
+        time.sleep(1000)
 
     async def sleeps():
         try:
-            await asyncio.sleep(60)
+            await asyncio.sleep(1000)
         finally:
             seen.append("cleaned up")
 
     running = Running([blocks, sleeps], tool_call("sleeps"), tool_call("blocks"))
-    assert interrupted(running) < 30
+    assert interrupted(running, begun) < 30
     assert seen == ["cleaned up"]
 
 
 def test_a_coroutine_that_will_not_be_cancelled_holds_the_interrupt_up_for_a_second_only():
+    begun = threading.Event()
     stop = threading.Event()
 
     async def stubborn():
+        begun.set()
         while not stop.is_set():
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.2)
 
     running = Running([stubborn], tool_call("stubborn"))
     try:
-        assert 0.5 < interrupted(running) < 30
+        assert 0.5 < interrupted(running, begun) < 30
     finally:
         stop.set()
     gc.collect()
 
 
 def test_an_interrupt_without_the_calls_cancel_tells_the_service_side_all_the_same():
+    begun = threading.Event()
+
     def hangs():
-        time.sleep(60)
+        begun.set()
+        time.sleep(1000)
 
     running = Running([hangs], tool_call("hangs"), tool_call("hangs"))
-    interrupt_soon()
+    interrupt_soon(begun)
     with pytest.raises(KeyboardInterrupt):
         running.caller_executor.wait(running.done)
-    assert running.done.wait(30)
+    assert running.done.wait(60)
     with pytest.raises(CancelledError):
-        running.future.result(30)
+        running.future.result(60)
 
 
 def test_an_interrupt_reaches_the_caller_of_a_tool_in_a_worker():
+    begun = threading.Event()
     stop = threading.Event()
 
     def hangs():
+        begun.set()
         stop.wait(60)
 
     running = Running([Tool.of(hangs, timeout=100)], tool_call("hangs"))
-    assert interrupted(running) < 30
+    assert interrupted(running, begun) < 30
     stop.set()
 
 
@@ -176,8 +195,8 @@ def test_a_tool_that_wants_to_exit_ends_the_callers_wait_and_not_the_service_thr
         running = Running([tool], tool_call(tool.__name__))
         with pytest.raises(type(exit_)):
             running.caller_executor.wait(running.done)
-        assert running.done.wait(30)
+        assert running.done.wait(60)
         hidden = in_new_thread(lambda tool=tool: Running([tool], tool_call(tool.__name__), waits=False))
         with pytest.raises(CancelledError):
-            hidden.future.result(2)
+            hidden.future.result(60)
     assert run([thread_name], tool_call("thread_name")) == [thread_name()]

@@ -6,7 +6,7 @@ import re
 import time
 
 
-def eventually(claim, seconds=30.0):
+def eventually(claim, seconds=60.0):
     end = time.monotonic() + seconds
     while not (found := claim()):
         assert time.monotonic() < end, "it did not happen in time"

@@ -77,7 +77,7 @@ def test_a_date_in_the_servers_list_comes_before_that_of_the_profile(fake):
 
 def probe_service(service):
     """Ask a service for its models, as ``%llm_models`` does."""
-    service_thread().submit(service.models(timeout_s=5)).result(30)
+    service_thread().submit(service.models(timeout_s=60)).result(60)
 
 
 @pytest.fixture
