@@ -204,7 +204,10 @@ def test_a_draft_and_the_conversation_survive_a_reload_and_a_restart(lab, fake):
 
 
 def test_what_is_typed_while_an_answer_streams_survives_a_reload(lab, fake):
-    notebook, chat = opened_with_an_answer_that_streams(lab, fake)
+    notebook, chat = opened(lab, anew=True)
+    fake.default = fakes.stall("word " * 10, after=5)  # while more came, the notebook would hardly ever be saved
+    chat.type("Hello")
+    chat.log.get_by_text("word word").wait_for()
     chat.box.fill("the next ques")
     lab.page.wait_for_timeout(1000)
     lab.save()

@@ -89,8 +89,8 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
 
 def test_code_of_an_answer_is_inserted_below_the_chat_and_not_run(lab, fake):
     notebook, chat = opened(lab, "print('last')")
-    code = "print('first')\n"
-    fake.default = answer(f"So:\n\n```python\n{code}```\n\n```\nsecond\n```\n")
+    code = "print('first')"
+    fake.default = answer(f"So:\n\n```python\n{code}\n```\n\n```\nsecond\n```\n")
     chat.ask("How?")
     blocks = chat.turns.last.locator(".ipyllm-code")
     assert blocks.nth(0).locator(".ipyllm-language").inner_text() == "python"
@@ -104,7 +104,7 @@ def test_code_of_an_answer_is_inserted_below_the_chat_and_not_run(lab, fake):
     cells = lab.page.evaluate(
         "() => window.jupyterapp.shell.currentWidget.context.model.sharedModel.cells.map(cell => cell.source)"
     )
-    assert cells[1:] == ["second\n", code, "print('last')"], "each is next to the chat"
+    assert cells[1:] == ["second", code, "print('last')"], "each is next to the chat"
     assert notebook.cell(2).locator(".jp-OutputArea-output").count() == 0
     screenshot(lab, "chat-inserted")
 
