@@ -177,7 +177,7 @@ def test_a_process_that_ends_in_mid_answer_leaves_a_finished_row(fake, environme
 
     with Ledger(environment["IPYLLM_LEDGER"]) as ledger:
         row = usage(kernel=None, ledger=ledger).iloc[-1]
-    assert row.status == "cancelled"
+    assert row.status == "interrupted"
     assert row.response.startswith("word ")
 
 
@@ -218,4 +218,4 @@ def test_a_process_that_ends_before_its_call_was_sent_leaves_a_finished_row_too(
     from ipyllm.ledger import Ledger
 
     with Ledger(environment["IPYLLM_LEDGER"]) as ledger:
-        assert list(usage(kernel=None, ledger=ledger).status) == ["cancelled"]
+        assert list(usage(kernel=None, ledger=ledger).status) == ["interrupted"]

@@ -79,7 +79,7 @@ def test_repeats_are_never_answered_from_the_cache(model, server, monkeypatch, t
 
 def test_no_more_calls_are_out_at_an_endpoint_than_allowed(model, server):
     with server.held_until(5, answer("so")):
-        run([f"{n}" for n in range(30)], models=[model("a"), model("b")], concurrency=5)
+        run([f"{n}" for n in range(30)], models=[model("a"), model("b")], concurrency=5, warmup=0)
     assert server.max_in_flight == 5
 
 
@@ -109,7 +109,7 @@ def test_a_pool_gets_its_share_for_each_of_its_servers(server, model):
     with FakeLLM() as other:
         gpus = pool(server.base_url, other.base_url, model="m", name="gpus")
         with server.held_until(4, answer("so")), other.held_until(4, answer("so")):
-            results = run([f"{n}" for n in range(40)], models=gpus, concurrency=4)
+            results = run([f"{n}" for n in range(40)], models=gpus, concurrency=4, warmup=0)
     assert (server.max_in_flight, other.max_in_flight) == (4, 4)
     assert len(measured(results)) == 40
     assert set(measured(results)["arm"]) == {"gpus"}
