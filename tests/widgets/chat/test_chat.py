@@ -33,7 +33,7 @@ def test_an_answer_streams_in_numbered_deltas_and_ends_with_its_footer(chat, mod
     assert "<strong>two</strong>" in shown.html()
     assert shown.html().count("three") == 1
     assert "Let me think." in shown.html(part="reasoning")
-    assert "tokens/s" in shown.turns[0]["footer"]
+    assert "first token" in shown.turns[0]["footer"]
     assert shown.totals.startswith("1 answer · 10 → ")
     assert texts(widget.messages) == ["Hello", "# Title\n\nOne **two**.\n\n- three"]
 
