@@ -19,7 +19,7 @@ from ipyllm.rendering.inline_tags import add_inline_tags
 from ipyllm.rendering.links import bounded_rule, links_rule
 from ipyllm.rendering.lists_and_notes import add_footnotes, add_task_lists
 from ipyllm.rendering.long_lists import long_lists_rule
-from ipyllm.rendering.open_marks import close_open_marks
+from ipyllm.rendering.open_marks import parse_growing
 from ipyllm.rendering.sanitize_answer import sanitize
 from ipyllm.rendering.tex import add_math
 from ipyllm.text.surrogates import replace_surrogates
@@ -114,9 +114,8 @@ def _inline_rule(state: StateCore) -> None:
         if len(token.content) > _MAX_PARAGRAPH:
             token.children.append(Token("text", "", 0, content=token.content))
         else:
-            if token is growing:
-                token.content = close_open_marks(token.content, state.md)
-            state.md.inline.parse(token.content, state.md, state.env, token.children)
+            parse = parse_growing if token is growing else state.md.inline.parse
+            parse(token.content, state.md, state.env, token.children)
 
 
 def _render_fence(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG001
