@@ -135,13 +135,17 @@ def test_the_members_of_a_route_are_paid_from_the_budget(priced, server, model):
     assert results.costs.loc["total", "cost_bound_usd"] == pytest.approx(state().spent_usd)
 
 
-def test_cancelled_calls_count_as_the_most_that_they_can_have_cost(priced, server):
+@pytest.mark.parametrize("is_exit", [False, True])
+def test_cancelled_calls_count_as_the_most_that_they_can_have_cost(priced, server, monkeypatch, is_exit):
+    monkeypatch.setattr("ipyllm.pipeline.stored_responses.is_exiting", lambda: is_exit)
     server.on(lambda _: answer("one two", ttft=0, gap=100))
     running = experiment(priced, max_cost_usd=0.65, concurrency=8)
     running.start()
     server.wait_for(lambda: len(server.requests) == 3)
     running.cancel()
     assert running.wait(60)
+    assert (running.progress.ended, running.progress.failed) == (0, 0), "they are asked again"
+    assert set(usage(kernel=None)["status"]) == {"interrupted" if is_exit else "cancelled"}
     server.wait_for(lambda: state().reserved_usd == 0.0)
     assert state().spent_usd == state().assumed_usd == pytest.approx(0.6)
     with pytest.raises(LLMError, match=r"only \$0.05 is left \(\$0.60 spent, of which \$0.60 assumed"):
