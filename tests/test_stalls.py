@@ -51,8 +51,9 @@ def test_what_fails_while_the_machine_stood_still_is_tried_until_it_does_not(sta
 def test_it_is_not_tried_for_ever(stalled, monkeypatch):
     monkeypatch.setattr(stalls, "_LONGEST_S", 0.0)
     stalled += [0.02]
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError) as caught:
         failing([False])()
+    assert caught.value.__notes__ == ["At attempt 1, during which a thread could not run for 0.020 s."]
 
 
 def test_a_thread_that_wakes_late_is_noticed(monkeypatch):

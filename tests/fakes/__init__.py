@@ -11,8 +11,8 @@ from tests.fakes.connection import Request
 from tests.fakes.faults import *  # noqa: F403
 from tests.fakes.refusals import *  # noqa: F403
 from tests.fakes.script import Script, answer, deepseek, status
-from tests.fakes.server import FakeLLM
+from tests.fakes.server import FakeLLM, released_once
 
-__all__ = ["FakeLLM", "Request", "Script", "answer", "deepseek", "status"]
+__all__ = ["FakeLLM", "Request", "Script", "answer", "deepseek", "released_once", "status"]
 __all__ += faults.__all__
 __all__ += refusals.__all__

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from time import monotonic, sleep
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import date
     from types import TracebackType
 
-__all__ = ["FakeLLM"]
+__all__ = ["FakeLLM", "released_once"]
 
 _APIS: Final[dict[str, Literal["chat", "responses"]]] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 _BACKLOG = 4096  # a test may open hundreds of connections in one go
@@ -122,11 +122,11 @@ class FakeLLM:
         script = then or self.default
         held = replace(script, ttft=1000.0)
         self.on(lambda request: held if len(self.requests) <= n else script)
-        release = threading.Thread(target=lambda: (self.wait_for(lambda: self.in_flight == n), self.skip_pauses()))
-        release.start()
-        yield
-        release.join()
-        self._decide = None
+        try:
+            with released_once(lambda: self.in_flight >= n, self):
+                yield
+        finally:
+            self._decide = None
 
     def send_next(self) -> None:
         """Send what is next of all running replies now: with long pauses, a test decides when each piece comes."""
@@ -294,6 +294,33 @@ class FakeLLM:
         if request.method == "DELETE":
             self.clear()
         return status(200, [asdict(r) | {"raw": None} for r in self.requests])
+
+
+@contextmanager
+def released_once(is_reached: Callable[[], Any], *servers: FakeLLM) -> Iterator[None]:
+    """Let the servers send everything once a condition holds, or when the `with` block is left.
+
+    Raises
+    ------
+    TimeoutError
+        If it did not hold within a minute, after which they have sent everything too.
+    """
+    is_over = threading.Event()
+
+    def release() -> None:
+        try:
+            servers[0].wait_for(lambda: is_over.is_set() or is_reached())
+        finally:
+            for server in servers:
+                server.skip_pauses()
+
+    with ThreadPoolExecutor(1) as pool:
+        released = pool.submit(release)
+        try:
+            yield
+        finally:
+            is_over.set()
+    released.result()
 
 
 def _reply_to_other_path(request: Request, models: Sequence[str]) -> Script:

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -131,6 +132,18 @@ def test_500_streams_at_once(fake):
     assert all(body.endswith(b"data: [DONE]\n\n") for _, body in results)
     assert fake.max_in_flight == 500
     assert all(len(r.sent_ns) == 32 for r in fake.requests)
+
+
+def test_what_is_held_is_released_when_its_test_fails_first(fake):
+    with pytest.raises(ValueError, match="the test's own"), fake.held_until(2):
+        raise ValueError("the test's own")
+    assert exchange(fake)[0] == 200
+
+
+def test_too_few_requests_for_what_is_held_are_told(fake, monkeypatch):
+    monkeypatch.setattr(fake, "wait_for", partial(fake.wait_for, timeout=0.1))
+    with pytest.raises(TimeoutError, match="1 requests, 1 open"), fake.held_until(2):
+        assert exchange(fake)[0] == 200
 
 
 def test_admit_rejects_what_is_above_the_limit(fake):

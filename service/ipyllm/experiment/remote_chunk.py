@@ -208,8 +208,9 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
 
     def note(trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         was_refused_by_budget = error is not None and error.category == "quota" and error.status_code is None
-        if response.status != "cancelled" and not trial.warmup and not was_refused_by_budget:
-            outcomes[trial.key] = Outcome.of(response)
+        outcome = Outcome.of(response)
+        if outcome.has_ended and not trial.warmup and not was_refused_by_budget:
+            outcomes[trial.key] = outcome
 
     claims = None
     if shares and not chunk.warmups:

@@ -266,13 +266,14 @@ class Run:
             return
         else:
             self._note_unreachable(trial, error)
-        if not trial.warmup and (found := self._failures.record(trial.arm, Outcome.of(response))) is not None:
+        outcome = Outcome.of(response)
+        if not trial.warmup and (found := self._failures.record(trial.arm, outcome)) is not None:
             progress.left.setdefault(*found)
         if progress.is_left(trial.arm):
             for call, other in self._in_flight.items():
                 if progress.is_left(other.arm):
                     call.stop_retrying()
-        if not trial.warmup and response.status != "cancelled":
+        if not trial.warmup and outcome.has_ended:
             self._count(trial, error)
 
     def _count(self, trial: Trial, error: LLMError | None) -> None:

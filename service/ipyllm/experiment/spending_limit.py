@@ -126,8 +126,18 @@ class _Request:
     total_usd: float
     bound_usd: float
     model: str
-    may_wait: bool
+    held_usd: float
     granted: asyncio.Future[None]
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it can wait for others without keeping from them what it holds."""
+        return not self.held_usd
+
+    @property
+    def replaced_usd(self) -> float:
+        """What it holds for the same request, beside what earlier ones cost."""
+        return max(0.0, self.held_usd - (self.total_usd - self.bound_usd))
 
 
 class SpendingLimit:
@@ -205,18 +215,17 @@ class SpendingLimit:
         assert self._funds is not None
         self._funds.reserve({}, {account_id: cost_usd})
 
-    def refusal(self, bound_usd: float, state: BudgetState, model: str) -> LLMError:
-        """Return the error of a call that could exceed the limit."""
-        return budget_reached(
-            bound_usd, self.limit_usd, state.spent_usd, state.reserved_usd, state.assumed_usd, model=model
-        )
+    def refusal(self, bound_usd: float, state: BudgetState, model: str, *, replaced_usd: float = 0.0) -> LLMError:
+        """Return the error of a call that could exceed the limit, of which it already holds ``replaced_usd``."""
+        others = state.reserved_usd - replaced_usd
+        return budget_reached(bound_usd, self.limit_usd, state.spent_usd, others, state.assumed_usd, model=model)
 
     # ---- on the service thread -----------------------------------------------------------------------
 
-    async def grant(self, account_id: str, total_usd: float, bound_usd: float, model: str, *, may_wait: bool) -> None:
+    async def grant(self, account_id: str, total_usd: float, bound_usd: float, model: str, *, held_usd: float) -> None:
         """Reserve ``total_usd`` for an account; raise ``quota``. Only accounts that hold nothing may wait."""
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(account_id, total_usd, bound_usd, model, may_wait, granted))
+        self._waiting.append(_Request(account_id, total_usd, bound_usd, model, held_usd, granted))
         self._wake()
         await granted
 
@@ -272,7 +281,8 @@ class SpendingLimit:
                 if each.may_wait and state.releasable_usd > 0:
                     self._waiting.append(each)
                 else:
-                    each.granted.set_exception(self.refusal(each.bound_usd, state, each.model))
+                    error = self.refusal(each.bound_usd, state, each.model, replaced_usd=each.replaced_usd)
+                    each.granted.set_exception(error)
         return True
 
 
@@ -295,7 +305,7 @@ class SpendingAccount:
         bound = self._limit.bound(bound_usd, model)
         total = self._spent_usd + bound
         if total > self._held_usd:
-            await self._limit.grant(self._id, total, bound, model, may_wait=not self._held_usd)
+            await self._limit.grant(self._id, total, bound, model, held_usd=self._held_usd)
             self._held_usd = total
 
     def spend(self, cost_usd: float | None) -> None:

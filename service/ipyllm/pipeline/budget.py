@@ -93,7 +93,8 @@ class Budget:
                 return
             limit, spent, reserved = self.limit_usd, self.spent_usd, self.reserved_usd
             if limit is not None and not within(spent + reserved + more, limit):
-                raise budget_reached(estimate_usd, limit, spent, reserved, model=model)
+                others = reserved - reservation.held_usd
+                raise budget_reached(estimate_usd, limit, spent, others, model=model)
             self.reserved_usd += more
             reservation.held_usd = estimate_usd
 
@@ -162,7 +163,10 @@ class Reservation:
 def budget_reached(
     bound_usd: float, limit_usd: float, spent_usd: float, reserved_usd: float, assumed_usd: float = 0.0, *, model: str
 ) -> LLMError:
-    """Return the error of a call that could exceed a limit; ``assumed_usd`` of what is spent is an upper bound."""
+    """Return the error of a call that could exceed a limit.
+
+    ``reserved_usd`` is what other calls hold; ``assumed_usd`` of what is spent is an upper bound.
+    """
     target = f" to {model}" if model else ""
     reason = f"max_cost_usd is {money(limit_usd)}"
     if spent_usd or reserved_usd:

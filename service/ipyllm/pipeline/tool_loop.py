@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log
+from ipyllm.pipeline.stored_responses import interrupted_by_exit
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
@@ -216,9 +217,11 @@ class ToolLoop:
     def _failed(self, response: ChatResponse, sentence: str, category: Category = "api_error") -> LLMError:
         """Return the error of a turn that failed after its last exchange, whose row says so, too."""
         status: Status = "cancelled" if category == "cancelled" else "error"
-        self._note(response, status=status, error_category=category, error_message=sentence, step=None)
         partial = self._final_response(response, None)
         partial = replace(partial, status=status, error_category=category, error_message=sentence)
+        partial = interrupted_by_exit(partial)
+        outcome = {name: getattr(partial, name) for name in ("status", "error_category", "error_message")}
+        self._note(response, **outcome, step=None)
         limit: LimitName | None = "total" if category == "timeout" else None
         return LLMError(sentence, category=category, model=self._request.model, partial=partial, limit=limit)
 

@@ -48,7 +48,7 @@ def arms_conclusion(observed: Observations, rows: dict[str, dict[str, Any]], lev
             f"There is one arm, {observed.arms[0]}: the figures describe it with intervals at {format_level(level)}; "
             "there is nothing to compare it with."
         )
-    sentences = [sentence for claim in _claims(observed, rows) if (sentence := _sentence(claim, rows))]
+    sentences = [sentence for claim in _claims(observed, rows) if (sentence := _sentence(claim, rows, observed))]
     if not sentences:
         return "No score, time or cost is known of more than one arm, so they cannot be compared."
     if any("[" in sentence for sentence in sentences):
@@ -124,7 +124,7 @@ def _of_score(score: str, *, lowest: bool) -> _Claim:
     )
 
 
-def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]]) -> str:
+def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]], observed: Observations) -> str:
     column = claim.column
     values = {arm: row[column] for arm, row in rows.items() if not math.isnan(row.get(column, math.nan))}
     if len(values) < 2:  # noqa: PLR2004
@@ -133,16 +133,17 @@ def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]]) -> str:
     first, *equal = [arm for arm, value in values.items() if math.isclose(value, best, rel_tol=1e-9, abs_tol=1e-12)]
     names = join_names([first, *equal], limit=MAX_NAMES)
     if claim.column == "cost_per_call_usd" and best == 0:
-        return f"{names} {'cost' if equal else 'costs'} nothing."
+        where = " where the cost is known" if any(rows[arm]["cost_unknown"] for arm in (first, *equal)) else ""
+        return f"{names} {'cost' if equal else 'costs'} nothing{where}."
     if len(equal) + 1 == len(values):
         return f"{claim.before}{names} have the same {claim.noun}, {claim.format(best)}."
     # The limit that faces the other arms, and theirs that faces it.
     inner, outer = ("high", "low") if claim.lowest else ("low", "high")
     facing = {arm: rows[arm][f"{column}_{inner if arm in {first, *equal} else outer}"] for arm in values}
     unknown = [arm for arm, limit in facing.items() if math.isnan(limit)]
-    if {first, *equal} & {*unknown} or len(unknown) == len(values) - 1 - len(equal):
-        return _not_told(claim, rows, unknown)
     of_more = len(values) > 2  # noqa: PLR2004
+    if {first, *equal} & {*unknown} or len(unknown) == len(values) - 1 - len(equal):
+        return _not_told(claim, {arm: values[arm] for arm in unknown}, observed, of_more=of_more)
     if equal:
         degree = "lowest" if claim.lowest else "highest"
         return f"{claim.before}{names} share the {degree} {claim.noun}, {claim.format(best)}."
@@ -165,18 +166,19 @@ def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]]) -> str:
     return f"{start} {claim.format(best)}{interval}; {'; '.join(parts)}."
 
 
-def _not_told(claim: _Claim, rows: dict[str, dict[str, Any]], without: list[str]) -> str:
-    """Say why arms are not compared in a column, where these are without an interval."""
-    which = f"which arm {claim.question[len(rows) > 2]}"  # noqa: PLR2004
+def _not_told(claim: _Claim, without: dict[str, float], observed: Observations, *, of_more: bool) -> str:
+    """Say why arms are not compared in a column, where these, with their values, are without an interval."""
+    which = f"which arm {claim.question[of_more]}"
     if claim.noun.startswith("median"):
         return f"There are too few calls to tell {which}."
-    counted = "cost_per_call_n" if claim.column == "cost_per_call_usd" else f"{claim.column}_n"
-    if any(rows[arm]["prompts"] < 2 or rows[arm][counted] < 2 for arm in without):  # noqa: PLR2004
+    metric = METRICS["cost_usd"] if claim.column == "cost_per_call_usd" else observed.metric(claim.column)
+    prompts = (observed.by_prompt(observed.values(metric).to_numpy())[1] > 0).sum(axis=1)
+    if any(prompts[observed.arms.index(arm)] < 2 for arm in without):  # noqa: PLR2004
         return f"There are too few prompts to tell {which}."
-    values = join_names([f"{claim.format(rows[arm][claim.column])} of {arm}" for arm in without], limit=MAX_NAMES)
+    values = join_names([f"{claim.format(value)} of {arm}" for arm, value in without.items()], limit=MAX_NAMES)
     return (
-        f"It cannot be told {which}: the values of an arm are all the same ({values}), which gives no interval; "
-        "paired() compares arms prompt by prompt."
+        f"It cannot be told {which}: the mean of an arm is the same for every prompt ({values}), which gives no "
+        "interval; paired() compares arms prompt by prompt."
     )
 
 

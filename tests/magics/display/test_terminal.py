@@ -46,7 +46,7 @@ def test_the_answer_is_plain_text_with_one_line_under_it(terminal, fake):
     assert "Some *text*. red" in shown
     assert "\x1b]0" not in shown
     assert "\x1b[31m" not in shown
-    assert re.search(r"openai/fake-model · first token .* tokens/s", shown)
+    assert re.search(r"openai/fake-model · first token .* → \d+ tokens", shown)
     assert "<div" not in shown
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from ipyllm import Experiment, LLMError, fallback, scorers, usage
-from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
+from ipyllm.experiment.spending_limit import ChunkFunds, LedgerFunds, SpendingLimit
 from ipyllm.ledger import Ledger, current_ledger
 from tests.fakes import answer, status
 
@@ -135,13 +135,17 @@ def test_the_members_of_a_route_are_paid_from_the_budget(priced, server, model):
     assert results.costs.loc["total", "cost_bound_usd"] == pytest.approx(state().spent_usd)
 
 
-def test_cancelled_calls_count_as_the_most_that_they_can_have_cost(priced, server):
+@pytest.mark.parametrize("is_exit", [False, True])
+def test_cancelled_calls_count_as_the_most_that_they_can_have_cost(priced, server, monkeypatch, is_exit):
+    monkeypatch.setattr("ipyllm.pipeline.stored_responses.is_exiting", lambda: is_exit)
     server.on(lambda _: answer("one two", ttft=0, gap=100))
     running = experiment(priced, max_cost_usd=0.65, concurrency=8)
     running.start()
     server.wait_for(lambda: len(server.requests) == 3)
     running.cancel()
     assert running.wait(60)
+    assert (running.progress.ended, running.progress.failed) == (0, 0), "they are asked again"
+    assert set(usage(kernel=None)["status"]) == {"interrupted" if is_exit else "cancelled"}
     server.wait_for(lambda: state().reserved_usd == 0.0)
     assert state().spent_usd == state().assumed_usd == pytest.approx(0.6)
     with pytest.raises(LLMError, match=r"only \$0.05 is left \(\$0.60 spent, of which \$0.60 assumed"):
@@ -165,6 +169,23 @@ def test_nothing_is_sent_whose_row_cannot_be_written(own_settings, tmp_path):
         with pytest.raises(LLMError, match=r"calls of 'x' cannot be written to the ledger\. Nothing is sent") as caught:
             LedgerFunds(ledger, "x", 1.0).flush()
         assert (caught.value.category, caught.value.reached_server) == ("quota", False)
+
+
+def test_what_a_call_holds_itself_is_not_said_to_be_reserved_by_others():
+    async def run():
+        limit = SpendingLimit(1.0, ChunkFunds(1.0))
+        call, other = limit.account(), limit.account()
+        await call.hold(0.5, "m")
+        with pytest.raises(LLMError, match=r"up to \$2.00, but max_cost_usd is \$1.00; it was"):
+            await call.hold(2.0, "m")  # its price has risen
+        await other.hold(0.2, "m")
+        with pytest.raises(LLMError, match=r"only \$0.80 is left \(\$0 spent; \$0.20 reserved by calls in flight\)"):
+            await call.hold(2.0, "m")
+        call.spend(None)  # what the first attempt cost is unknown, and stays reserved
+        with pytest.raises(LLMError, match=r"only \$0.30 is left \(\$0 spent; \$0.70 reserved by calls in flight\)"):
+            await call.hold(0.5, "m")
+
+    asyncio.run(run())
 
 
 def test_calls_share_the_writing_of_their_rows_and_each_waits_for_one_that_began_later():

@@ -250,7 +250,7 @@ def test_a_price_that_rises_while_a_call_waits_is_reserved_before_it_is_sent(pri
     release.set()
     fake.skip_pauses()
     first.wait()
-    with pytest.raises(LLMError, match=r"may cost up to \$2.00"):
+    with pytest.raises(LLMError, match=r"up to \$2.00, but max_cost_usd is \$1.00; it was"):
         second.wait()
     assert len(fake.requests) == 1
 

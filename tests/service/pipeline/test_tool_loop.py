@@ -251,7 +251,11 @@ def test_a_tool_that_hangs_is_ended_by_the_limit_of_the_call(service, fake):
     assert caught.value.category == "timeout"
 
 
-def test_a_call_can_be_cancelled_while_a_tool_runs_and_what_the_model_said_before_is_its_outcome(service, fake):
+@pytest.mark.parametrize("is_exit", [False, True])
+def test_a_call_can_be_cancelled_while_a_tool_runs_and_what_the_model_said_before_is_its_outcome(
+    service, fake, monkeypatch, is_exit
+):
+    monkeypatch.setattr("ipyllm.pipeline.stored_responses.is_exiting", lambda: is_exit)
     begun, end = threading.Event(), threading.Event()
 
     def slow() -> str:
@@ -267,7 +271,9 @@ def test_a_call_can_be_cancelled_while_a_tool_runs_and_what_the_model_said_befor
     assert call.done.wait(60)
     end.set()
     assert call.error.category == "cancelled"
-    assert (call.response.status, call.response.content) == ("cancelled", "Let me look.")
+    status = "interrupted" if is_exit else "cancelled"
+    assert (call.response.status, call.response.content) == (status, "Let me look.")
+    assert rows().status.iloc[-1] == status
     assert call.response.usage.output_tokens
 
 

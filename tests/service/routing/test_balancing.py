@@ -6,29 +6,17 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 
 from ipyllm import LLMError, OpenAIService, pool
 from ipyllm.runtime.service_thread import service_thread
-from tests.fakes import FakeLLM, answer, rate_limited, refuse, reset, server_error, stall
+from tests.fakes import FakeLLM, answer, rate_limited, refuse, released_once, reset, server_error, stall
 
 
 def many(ask, route, n):
     with ThreadPoolExecutor(n) as executor:
         return list(executor.map(lambda _: ask(route).content, range(n)))
-
-
-@contextmanager
-def released_once(is_reached, *servers):
-    """Let the servers send everything once a condition holds: until then their answers do not come."""
-    release = threading.Thread(
-        target=lambda: (servers[0].wait_for(is_reached), [server.skip_pauses() for server in servers])
-    )
-    release.start()
-    yield
-    release.join()
 
 
 def test_calls_at_once_are_spread_evenly(a, b, ask, rows):

@@ -218,7 +218,7 @@ def test_the_plot_of_costs_fills_what_is_cheap_and_low_where_lower_is_better(sco
 
 def test_the_summary_names_the_lower_mean_where_lower_is_better(scored):
     conclusion = summarise_arms(scored).conclusion
-    assert "It cannot be told which arm has the lower mean on edits: the values of an arm are all" in conclusion
+    assert "It cannot be told which arm has the lower mean on edits: the mean of an arm is the" in conclusion
     assert "On words, long has the higher mean" in conclusion
     spread = scored.assign(score_edits=scored["score_edits"] + scored["prompt_id"])
     conclusion = summarise_arms(spread).conclusion

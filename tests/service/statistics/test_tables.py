@@ -174,11 +174,11 @@ def test_arms_without_scores_and_times_are_compared_by_their_costs():
     [
         (
             {"a": [5, 5, 4, 5], "b": [3, 3, 3, 3]},
-            "It cannot be told which arm has the higher mean on s: the values of an arm are all the same (3 of b)",
+            "has the higher mean on s: the mean of an arm is the same for every prompt (3 of b), which gives",
         ),
         (
             {"a": [5, 5, 5, 5], "b": [3, 3, 4, 3]},
-            "the values of an arm are all the same (5 of a), which gives no interval;",
+            "the mean of an arm is the same for every prompt (5 of a), which gives no interval;",
         ),
         (
             {"a": [5, 5, 4, 5], "b": [4, 4, 3, 4], "c": [3, 3, 3, 3]},
@@ -235,6 +235,14 @@ def test_a_model_that_costs_nothing_is_said_to_without_an_interval():
     assert st.summarise_arms(given).conclusion == "a costs nothing."
     given["cost_usd"] = [0.002] * 9 + [0.001] * 9
     assert st.summarise_arms(given).conclusion == (
-        "It cannot be told which arm costs less per call: the values of an arm are all the same ($0.002 of a and "
-        "$0.001 of b), which gives no interval; paired() compares arms prompt by prompt."
+        "It cannot be told which arm costs less per call: the mean of an arm is the same for every prompt ($0.002 of a "
+        "and $0.001 of b), which gives no interval; paired() compares arms prompt by prompt."
     )
+    given["cost_usd"] = [0.0] * 5 + [None] * 4 + [0.001] * 9
+    assert st.summarise_arms(given).conclusion == "a costs nothing where the cost is known."
+
+
+def test_answers_to_one_prompt_are_too_few_however_often_it_was_asked():
+    given = scored(a=[0.2, 0.4, None, None], b=[0.1, 0.2, 0.3, 0.5]).assign(prompt_id=[0, 0, 1, 1] * 2)
+    too_few = "There are too few prompts to tell which arm has the higher mean on s."
+    assert st.summarise_arms(given).conclusion == too_few
