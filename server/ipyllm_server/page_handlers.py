@@ -34,6 +34,7 @@ _OWN_MODULES: Final = (
     "conversation_list.js",
     "exchange.js",
     "tab_memory.js",
+    "chat_log.js",
     "question_queue.js",
     "text_composer.js",
     "page.js",
