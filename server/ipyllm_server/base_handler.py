@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_server.auth.decorator import authorized
-from jupyter_server.base.handlers import APIHandler
+from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 
@@ -22,7 +22,7 @@ from ipyllm_server.shared_state import STATE
 if TYPE_CHECKING:
     from ipyllm_server.shared_state import SharedState
 
-__all__ = ["CODES", "ApiHandler", "JsonErrors", "NoLoginCookie", "PrivateLog", "UnknownRoute", "for_users"]
+__all__ = ["CODES", "ApiHandler", "BaseHandler", "JsonErrors", "NoLoginCookie", "UnknownRoute", "for_users"]
 
 CODES: Final = {400: "bad_request", 403: "forbidden", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 """Words for programs, by the status of an error."""
@@ -43,25 +43,32 @@ def for_users(method: Any) -> Any:
     return web.authenticated(authorized(method))
 
 
-class PrivateLog:
-    """What all handlers are, too: the log has neither content nor keys, whatever a request is like."""
+class BaseHandler(ExtensionHandlerMixin, JupyterHandler):
+    """What all handlers are: the log has neither content nor keys, whatever a request is like."""
 
-    def known_user(self: Any) -> str | None:
+    auth_resource = "ipyllm"
+
+    @property
+    def state(self) -> SharedState:
+        """What all handlers share."""
+        state: SharedState = self.settings[STATE]
+        return state
+
+    def known_user(self) -> str | None:
         """Return the name of the user; None for who is not logged in, or not asked for it yet."""
         is_asked = hasattr(self, "_jupyter_current_user")
         return None if not is_asked or self.current_user is None else asker(self)
 
-    def log_exception(self: Any, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as in tornado
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as in tornado
         """Log our own failures without a traceback, whose lines may hold content, and without the address."""
         if not isinstance(value, Refusal | LLMError | web.HTTPError):
             log_failure(_logger, "a request failed", value, route=self.request.path)
 
-    def decode_argument(self: Any, value: bytes, name: str | None = None) -> str:
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
         """Return an argument as text; a part of the path always, because it is read before the user is known."""
         if name is None and value is not None:
             return value.decode(errors="replace")
-        decoded: str = super().decode_argument(value, name)  # type: ignore[misc]
-        return decoded
+        return super().decode_argument(value, name)
 
 
 class NoLoginCookie:
@@ -81,19 +88,11 @@ class JsonErrors:
 
 
 @web.stream_request_body
-class ApiHandler(PrivateLog, NoLoginCookie, ExtensionHandlerMixin, APIHandler):
+class ApiHandler(NoLoginCookie, BaseHandler, APIHandler):
     """A route below ``/ipyllm/``.
 
     The body is read only after the user is known, and never more than the server allows.
     """
-
-    auth_resource = "ipyllm"
-
-    @property
-    def state(self) -> SharedState:
-        """What all handlers share."""
-        state: SharedState = self.settings[STATE]
-        return state
 
     @property
     def socket_stream(self) -> Any:

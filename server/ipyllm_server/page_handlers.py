@@ -7,13 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from jupyter_server.base.handlers import JupyterHandler
-from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 
 from ipyllm.rendering.style import CSS
 from ipyllm_server.access_log import log_request
-from ipyllm_server.base_handler import JsonErrors, PrivateLog, for_users
+from ipyllm_server.base_handler import BaseHandler, JsonErrors, for_users
 
 __all__ = ["FILES", "PageFileHandler", "PageHandler"]
 
@@ -36,6 +34,7 @@ _OWN_MODULES: Final = (
     "conversation_list.js",
     "exchange.js",
     "tab_memory.js",
+    "chat_log.js",
     "question_queue.js",
     "text_composer.js",
     "page.js",
@@ -47,9 +46,7 @@ FILES: Final = ("answer.css", "page.css", "page.js", *_STYLES)
 """Names of the files."""
 
 
-class _PageBase(PrivateLog, ExtensionHandlerMixin, JupyterHandler):
-    auth_resource = "ipyllm"
-
+class _PageBase(BaseHandler):
     @property
     def content_security_policy(self) -> str:
         """Return what the page may load."""

@@ -12,9 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_server.auth.decorator import authorized, ws_authenticated
-from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.base.websocket import WebSocketMixin
-from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
 
 from ipyllm.errors import LLMError
@@ -23,16 +21,14 @@ from ipyllm.settings import SettingsError
 from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
-from ipyllm_server.base_handler import JsonErrors, NoLoginCookie, PrivateLog
+from ipyllm_server.base_handler import BaseHandler, JsonErrors, NoLoginCookie
 from ipyllm_server.chat_body import AskMessage, is_conversation_name
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
 from ipyllm_server.refusals import Refusal, as_refusal, error_body
-from ipyllm_server.shared_state import STATE
 
 if TYPE_CHECKING:
     from ipyllm_server.chat_session import ChatSession
-    from ipyllm_server.shared_state import SharedState
 
 __all__ = ["ChatSocket"]
 
@@ -54,23 +50,14 @@ _logger = logging.getLogger("ipyllm.server")
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
-class ChatSocket(
-    PrivateLog, NoLoginCookie, JsonErrors, ExtensionHandlerMixin, WebSocketMixin, WebSocketHandler, JupyterHandler
-):
+class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, BaseHandler):
     """One connection of a client."""
 
-    auth_resource = "ipyllm"
     _session: ChatSession | None = None
     _is_counted = False
     _is_writing = False
     _is_paced = False
     _has_more = False
-
-    @property
-    def state(self) -> SharedState:
-        """What all handlers share."""
-        state: SharedState = self.settings[STATE]
-        return state
 
     @property
     def max_message_size(self) -> int:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.browser.chat import assert_page_healthy, environment, lab_with_fake
 from tests.browser.jupyter_server import JupyterServer
-from tests.browser.lab import Lab
+from tests.browser.lab import Lab, chromium
 from tests.fakes import FakeLLM, answer
+from tests.server.chat_server import ChatServerProcess
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -57,3 +58,21 @@ def stage(request, tmp_path_factory):
     with FakeLLM() as fake, Lab(home, theme=request.param, env=environment(fake, home)) as lab:
         lab.notebook, lab.conversation_numbers = lab.open(["1"]), count(1)
         yield lab, fake
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """A model server, a chat server over it, and a browser for its page."""
+    with FakeLLM() as model, ChatServerProcess(model) as server, chromium() as browser:
+        yield model, server, browser
+
+
+@pytest.fixture
+def model(servers):
+    """The model server of the chat server, as new."""
+    model = servers[0]
+    model.clear()
+    model.default = answer("Hello from the fake.")
+    model.on(lambda request: None)
+    yield model
+    model.skip_pauses()

@@ -1,18 +1,18 @@
-// The page of the chat server: conversations, a log, a composer. It shows what comes over the WebSocket.
+// The page of the chat server: conversations, a log, a composer. It asks, and shows what comes over the WebSocket.
 
 import { request } from "./api.js";
+import { ChatLog } from "./chat_log.js";
 import { STILL_STREAMING } from "./composer.js";
 import { ChatConnection } from "./connection.js";
 import { ConversationList } from "./conversation_list.js";
 import { button, h } from "./dom.js";
-import { ExchangeView, textOf } from "./exchange.js";
+import { ExchangeView } from "./exchange.js";
 import { QuestionQueue } from "./question_queue.js";
 import { tabMemory } from "./tab_memory.js";
 import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
 
 /** How an answer ended, for screen readers. @type {Record<string, string>} */
 const ENDS = { ok: "The answer is complete.", cancelled: "The answer was stopped." };
-const NEAR_END_PX = 60;
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
 const NO_ANSWER = "The connection was lost before an answer came.";
 
@@ -34,19 +34,12 @@ class Page {
     this.listed = Promise.resolve();
     /** @type {ExchangeView | null} */
     this.running = null;
-    /** @type {Map<number, ExchangeView>} */
-    this.shown = new Map(); // answers of the history, by the number of their message
     /** @type {Asked | null} */
     this.asked = null;
     this.failure = ""; // why the running answer ends, before it does
     this.query = ""; // for which the conversation was found
-    this.scrollsWithAnswer = true;
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
-    this.log = h("div", { class: "ipyllm-log", role: "log", "aria-label": "Chat", tabindex: 0, scroll: () => {
-      this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
-      this.newest.hidden = this.scrollsWithAnswer;
-    } });
-    this.newest = h("button", { type: "button", class: "ipyllm-button ipyllm-newest", hidden: true, click: () => this.scrollToEnd() }, "To the newest");
+    this.log = new ChatLog({ conversation: () => this.conversation, tryAgain: (text, begun) => this.tryAgain(text, begun) });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
     this.status = h("div", { class: "ipyllm-away", role: "status" });
@@ -78,7 +71,7 @@ class Page {
       h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.conversations.fold,
         h("button", { type: "button", class: "ipyllm-button", click: () => this.begin() }, "New chat"), this.model),
       h("div", { class: "ipyllm-body" }, this.conversations.element,
-        h("main", { class: "ipyllm-main" }, h("div", { class: "ipyllm-middle" }, this.log, this.newest), this.hint, this.notice, this.status, this.queue.element, this.composer.element))));
+        h("main", { class: "ipyllm-main" }, this.log.element, this.hint, this.notice, this.status, this.queue.element, this.composer.element))));
     this.composer.takeDrops(document.body);
     setInterval(() => this.running?.tick(), 1000);
   }
@@ -91,7 +84,7 @@ class Page {
     }
     const kept = tabMemory.chat; // before a question of this page is kept
     this.composer.showDraft(tabMemory.draft);
-    this.clear();
+    this.log.clear();
     this.composer.input.focus();
     if (kept) {
       this.asked = kept.asked;
@@ -122,7 +115,7 @@ class Page {
   begin() {
     this.leave();
     tabMemory.chat = null;
-    this.clear();
+    this.log.clear();
     this.conversations.load();
     this.composer.input.focus();
   }
@@ -135,10 +128,6 @@ class Page {
     this.queue.load();
     this.showError("");
     this.conversations.show(false);
-  }
-
-  clear() {
-    this.log.replaceChildren(h("p", { class: "ipyllm-nothing" }, "Ask a question to begin."));
   }
 
   /** @param {string} name @param {string} query for which it was found */
@@ -210,43 +199,24 @@ class Page {
   onMessage(message) {
     switch (message.type) {
       case "history": this.showHistory(message); break;
-      case "summaries": message.summaries.forEach((/** @type {string | null} */ summary, /** @type {number} */ at) => this.shown.get(at)?.summarise(summary ?? "")); break;
+      case "summaries": this.log.summarise(message.summaries); break;
       case "answer": this.onAnswer(message); break;
       case "html": this.running?.update(message); this.announce("The answer has begun."); break;
       case "error": this.onError(message); break;
       case "done": this.onDone(message);
     }
-    if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
+    this.log.follow();
   }
 
   /** @param {{messages: any[], unfinished: number}} history with the number of the answer that is not among the messages yet, or 0 */
   showHistory({ messages, unfinished }) {
-    this.shown.clear();
-    const views = [];
-    /** @type {string[]} */
-    let questions = [];
-    for (const [at, { role, content, html }] of messages.entries()) {
-      if (role === "user") questions.push(textOf(content));
-      if (role !== "assistant" || html === undefined) continue;
-      const view = new ExchangeView(questions.join("\n\n"));
-      view.update({ part: "text", from: 0, blocks: [html], tail: "" });
-      view.end({ content: textOf(content) });
-      this.shown.set(at, view);
-      views.push(view.element);
-      questions = [];
-    }
+    this.log.read(messages);
     const isAnswered = messages.some(({ id }) => id !== undefined && id === this.asked?.id);
     if (this.asked) {
       const wasAssumed = this.asked.isAssumed;
-      if (wasAssumed) this.dropUnanswered(this.asked.text, NO_ANSWER);
+      if (wasAssumed) this.log.forgetUnanswered(this.asked.text, NO_ANSWER);
       this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !unfinished;
-      if (this.asked.isAssumed) this.addUnanswered({ text: this.asked.text, error: NO_ANSWER, after: views.length });
-    }
-    for (const { text, error, after, summary } of tabMemory.unanswered(this.conversation).reverse()) {
-      const view = new ExchangeView(text);
-      view.end({ summary });
-      this.showUnanswered(view, text, error);
-      views.splice(after, 0, view.element);
+      if (this.asked.isAssumed) this.log.keepUnanswered({ text: this.asked.text, error: NO_ANSWER, after: this.log.answered.size });
     }
     if (this.isLost && this.asked && !isAnswered) {
       this.composer.restore(this.asked.text, []);
@@ -254,31 +224,18 @@ class Page {
       this.showError("The connection was lost before the answer began. Send the question again.");
     }
     if (this.isLost) this.setRunning(false);
-    const running = this.running?.isRunning && !this.isLost ? [this.running.element] : [];
-    if (!running.length) this.running = null;
+    if (!this.running?.isRunning || this.isLost) this.running = null;
     this.isLost = false;
-    if (views.length || running.length) this.log.replaceChildren(...views, ...running);
-    else this.clear();
+    this.log.show(this.running);
     if (this.isResumed && unfinished) this.connection?.again(unfinished);
     this.isReloaded = this.isResumed = false;
-    this.scrollToEnd();
-    this.showFound();
+    this.log.showFound(this.query);
+    this.query = "";
     if (isAnswered) this.asked = null;
     this.keep();
-    if (unfinished || running.length) return;
+    if (unfinished || this.running) return;
     if (isAnswered) this.queue.sendNext();
     else this.queue.hold();
-  }
-
-  /** Scroll to the first exchange with what was searched, and mark it. */
-  showFound() {
-    const plain = (/** @type {string} */ text) => text.split(/\s+/).join(" ").trim().toLowerCase();
-    const wanted = plain(this.query), found = wanted && [...this.log.children].find((each) => plain(each.textContent ?? "").includes(wanted));
-    this.query = "";
-    if (!found) return;
-    found.classList.add("ipyllm-found");
-    setTimeout(() => found.classList.remove("ipyllm-found"), 4000);
-    found.scrollIntoView({ block: "start" });
   }
 
   /** @param {{question: string | null, elapsed_s: number}} message */
@@ -286,8 +243,7 @@ class Page {
     if (this.asked && question === this.asked.id) {
       this.asked.isBegun = true;
       if (this.asked.isAssumed) { // it was about to begin when the page was loaded
-        this.dropUnanswered(this.asked.text, NO_ANSWER);
-        this.log.lastElementChild?.remove();
+        this.log.dropLastUnanswered(this.asked.text, NO_ANSWER);
         this.asked.isAssumed = false;
       }
     }
@@ -297,18 +253,20 @@ class Page {
 
   /** @param {any} message */
   onError({ error, answer, question }) {
-    if (answer !== undefined) this.failure = error.message;
-    else if (question !== null && question === this.asked?.id && this.running?.isRunning) { // refused: nothing was asked
-      this.running.element.remove();
-      if (!this.log.children.length) this.clear();
+    if (answer !== undefined) {
+      this.failure = error.message;
+      return;
+    }
+    if (question !== null && question === this.asked?.id && this.running?.isRunning) { // refused: nothing was asked
+      this.log.remove(this.running);
       this.running = null;
       this.queue.isHeld = true;
       this.setRunning(false);
       this.composer.restore(this.asked?.text ?? "", []);
       this.asked = null;
       this.keep();
-      this.showError(error.message);
-    } else this.showError(error.message);
+    }
+    this.showError(error.message);
   }
 
   /** @param {any} message */
@@ -316,14 +274,9 @@ class Page {
     const { running, failure } = this;
     this.running?.end(message);
     this.setRunning(false);
-    if (running) {
-      const error = failure || (message.status === "cancelled" ? "Stopped before the first word." : "The answer is empty.");
-      if (!message.content) {
-        this.showUnanswered(running, running.question, error);
-        const after = this.log.querySelectorAll(".ipyllm-exchange:not(.ipyllm-unanswered)").length;
-        this.addUnanswered({ text: running.question, error, after, summary: message.summary });
-      } else if (failure) running.showError(failure, () => this.tryAgain(running.question));
-    }
+    if (running && !message.content) {
+      this.log.addUnanswered(running, failure || (message.status === "cancelled" ? "Stopped before the first word." : "The answer is empty."), message.summary);
+    } else if (running && failure) running.showError(failure, () => this.tryAgain(running.question));
     this.failure = "";
     this.asked = null; // it is in the history, or among those without an answer
     this.keep();
@@ -331,15 +284,6 @@ class Page {
     if (!this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
     if (failure || message.status === "cancelled" || !message.content) this.queue.hold();
     else this.queue.sendNext();
-  }
-
-  /** @param {ExchangeView} view @param {string} text the question @param {string} error */
-  showUnanswered(view, text, error) {
-    view.element.classList.add("ipyllm-unanswered");
-    view.showError(error, () => this.tryAgain(text, () => {
-      view.element.remove();
-      this.dropUnanswered(text, error);
-    }));
   }
 
   /** Ask a question again. @param {string} text @param {() => void} [begun] called unless another answer still streams */
@@ -350,18 +294,6 @@ class Page {
     }
     begun();
     this.send(text);
-  }
-
-  /** @param {import("./tab_memory.js").Unanswered} question */
-  addUnanswered(question) {
-    tabMemory.setUnanswered(this.conversation, [...tabMemory.unanswered(this.conversation), question]);
-  }
-
-  /** @param {string} text @param {string} error */
-  dropUnanswered(text, error) {
-    const questions = tabMemory.unanswered(this.conversation);
-    const dropped = questions.filter((each) => each.text === text && each.error === error).at(-1);
-    tabMemory.setUnanswered(this.conversation, questions.filter((each) => each !== dropped));
   }
 
   /** @param {string} reason */
@@ -388,7 +320,7 @@ class Page {
     this.showQuestion(text);
     this.ask();
     this.keep();
-    this.scrollToEnd();
+    this.log.scrollToEnd();
   }
 
   /** Send the question. */
@@ -399,15 +331,8 @@ class Page {
 
   /** @param {string} text @param {number} [elapsed] seconds since it was asked */
   showQuestion(text, elapsed = 0) {
-    this.log.querySelector(".ipyllm-nothing")?.remove();
     this.running = new ExchangeView(text, elapsed);
-    this.log.append(this.running.element);
-  }
-
-  scrollToEnd() {
-    this.scrollsWithAnswer = true;
-    this.newest.hidden = true;
-    this.log.scrollTop = this.log.scrollHeight;
+    this.log.append(this.running);
   }
 
   /** Tell screen readers, once. @param {string} sentence */

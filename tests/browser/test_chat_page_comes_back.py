@@ -1,0 +1,170 @@
+"""The page of the chat server after a broken connection or a reload: nothing is lost, shown twice, or asked twice."""
+
+import re
+
+import pytest
+
+from tests.browser.chat_page import answers, ask, ask_and_hold, opened, questions, wait_for_end
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer, error
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600), needs_chromium]
+
+WORDS = " ".join(f"w{n}" for n in range(200))
+
+
+def test_after_a_broken_connection_the_answer_goes_on_without_gap_or_repetition(servers, model):
+    with opened(servers) as page:
+        page.evaluate("""() => { const Plain = WebSocket; window.sockets = [];
+            window.WebSocket = class extends Plain { constructor(url) { super(url); sockets.push(this); } }; }""")
+        model.reply(answer(WORDS, gap=0.03))
+        ask(page, "Count on")
+        for n in range(3):
+            page.wait_for_function("n => sockets.length > n && sockets[n].readyState === 1", arg=n)
+            page.wait_for_timeout(700)
+            page.evaluate("n => sockets[n].close(4000)", n)
+        wait_for_end(page)
+        assert answers(page) == [WORDS]
+        assert page.evaluate("sockets.length") >= 4
+        assert len([request for request in model.requests if request.json]) == 1
+
+
+def test_a_reloaded_page_shows_the_conversation_and_the_answer_that_runs(servers, model):
+    with opened(servers) as page:
+        ask(page, "A first question")
+        wait_for_end(page)
+        model.reply(answer(WORDS, gap=0.05))
+        ask(page, "And a long one")
+        page.wait_for_selector(".ipyllm-exchange:last-child .ipyllm-text p")
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2)")
+        wait_for_end(page)
+        assert answers(page) == ["Hello from the fake.", WORDS]
+        assert questions(page) == ["A first question", "And a long one"]
+        page.locator(".ipyllm-exchange").first.locator(".ipyllm-footer", has_text="tokens").wait_for()
+
+
+@pytest.mark.parametrize("ends", ["before the history", "after it", "at once"])
+def test_an_answer_that_ends_while_a_reloaded_page_asks_for_it_is_shown_once(servers, model, ends):
+    with opened(servers) as page:
+        ask(page, f"A first question, {ends}")
+        wait_for_end(page)
+        model.reply(answer("Second and last.", gap=60))
+        ask(page, "And a long one")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-text p")
+        page.add_init_script("""const Plain = WebSocket; window.held = [];
+            window.WebSocket = class extends Plain {
+                send(text) {
+                    if (text.includes('history')) held.push(() => super.send(text)); else super.send(text);
+                }
+                close(...args) {  // as `again` does, to have the answer from its beginning
+                    if (args[0] === 4001) window.again = true;
+                    super.close(...args);
+                }
+            }""")
+        page.reload()
+        page.wait_for_function("() => window.held.length > 0")
+        if ends == "before the history":
+            model.skip_pauses()
+            page.wait_for_timeout(1500)  # longer than the server takes to add it
+        page.evaluate("held.splice(0).forEach(send => send())")
+        if ends == "after it":
+            page.wait_for_function("() => window.again")
+        model.skip_pauses()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2)")
+        wait_for_end(page)
+        page.wait_for_timeout(500)  # nothing comes after
+        assert answers(page) == ["Hello from the fake.", "Second and last."]
+        assert page.locator(".ipyllm-bubble").count() == 2
+
+
+def test_a_failed_question_and_a_draft_outlive_a_reload_and_can_be_asked_again(servers, model):
+    with opened(servers) as page:
+        ask(page, "First")
+        wait_for_end(page)
+        model.reply(error(400, "No such luck."))
+        ask(page, "Give me an error")
+        page.wait_for_selector(".ipyllm-error:has-text('No such luck.') >> text=Try again")
+        ask(page, "Third")
+        wait_for_end(page, 3)
+        page.fill("textarea", "A draft")
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
+        assert questions(page) == ["First", "Give me an error", "Third"]
+        assert "No such luck." in page.inner_text(".ipyllm-exchange:nth-child(2) .ipyllm-error")
+        assert re.search(r"lab/tiny.* s\b", page.inner_text(".ipyllm-exchange:nth-child(2) .ipyllm-foot"))
+        assert page.input_value("textarea") == "A draft"
+        page.click("text=Try again")
+        wait_for_end(page)
+        assert questions(page) == ["First", "Third", "Give me an error"]
+        assert answers(page) == 3 * ["Hello from the fake."]
+        page.fill("textarea", "")
+        page.reload()
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
+        assert page.locator(".ipyllm-error:visible").count() == 0
+        assert page.input_value("textarea") == ""
+
+
+def test_a_question_that_fails_while_the_page_is_reloaded_is_shown_without_answer(servers, model):
+    with opened(servers) as page:
+        model.reply(answer("one", ttft=100))
+        ask(page, "Never answered")
+        page.wait_for_selector("[title='Stop the answer']")
+        model.wait_for(lambda: any(request.json for request in model.requests))
+        page.evaluate("""() => { const kept = JSON.parse(sessionStorage.getItem("ipyllm-chat"));
+            sessionStorage.setItem("ipyllm-chat", JSON.stringify({...kept, session: "gone"})); }""")
+        for _ in range(2):
+            page.reload()
+            page.wait_for_selector(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+            assert questions(page) == ["Never answered"]
+
+
+def test_a_question_that_was_lost_can_be_asked_again_after_a_reload(servers, model):
+    with opened(servers) as page:
+        ask(page, "The same words")
+        wait_for_end(page)
+        page.evaluate("""() => { const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (text) { if (!text.includes('"ask"')) send.call(this, text); }; }""")
+        ask(page, "The same words")
+        page.wait_for_function("() => JSON.parse(sessionStorage.getItem('ipyllm-chat'))?.asked")
+        page.reload()
+        page.click(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-text:has-text('Hello from the fake.')")
+        wait_for_end(page)
+        assert questions(page) == ["The same words", "The same words"]
+        assert page.locator(".ipyllm-error:visible").count() == 0
+
+
+def test_after_a_reload_the_seconds_of_an_answer_count_from_its_question(servers, model):
+    with opened(servers) as page:
+        ask_and_hold(page, model, "Slowly")
+        page.add_init_script("""const parse = JSON.parse;
+            JSON.parse = (text) => {
+                const value = parse(text);
+                if (value?.elapsed_s !== undefined) value.elapsed_s += 3600;
+                return value;
+            };""")
+        page.reload()
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        assert re.fullmatch(r"answering · 36\d\d s", page.inner_text(".ipyllm-waiting"))
+        page.keyboard.press("Escape")
+        wait_for_end(page)
+
+
+def test_questions_that_wait_are_asked_one_after_the_other_a_reload_between_them(servers, model):
+    with opened(servers) as page:
+        ask_and_hold(page, model, "First")
+        for text in ("Second", "Not this one", "Third"):
+            ask(page, text)
+        page.click(".ipyllm-queued li:nth-child(2) [title='Take back']")
+        assert page.input_value("textarea") == "Not this one"
+        assert page.locator(".ipyllm-queued li span").all_inner_texts() == ["Second", "Third"]
+        page.reload()
+        page.wait_for_selector(".ipyllm-running .ipyllm-text p")
+        assert page.locator(".ipyllm-queued li span").all_inner_texts() == ["Second", "Third"]
+        model.skip_pauses()
+        wait_for_end(page, 3)
+        assert questions(page) == ["First", "Second", "Third"]
+        assert answers(page) == ["one two", "Hello from the fake.", "Hello from the fake."]
+        assert page.locator(".ipyllm-queue:visible").count() == 0
+        assert page.input_value("textarea") == "Not this one"
