@@ -135,7 +135,7 @@ def test_after_a_stopped_answer_the_next_question_waits_for_the_user(servers, mo
         ask(page, "Second")
         page.keyboard.press("Escape")
         wait_for_end(page)
-        page.wait_for_selector(".ipyllm-queue:has-text('did not end well')")
+        page.wait_for_selector(".ipyllm-queue:has-text('Waiting for you')")
         page.click("text=New chat")
         assert page.locator(".ipyllm-queue:visible").count() == 0
         page.click(".ipyllm-conversation b:text-is('Stopped, then another')")

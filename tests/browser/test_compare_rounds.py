@@ -127,6 +127,7 @@ def test_a_question_waits_while_answers_stream(lab):
     assert violations(lab.page, ".ipyllm-compare") == []
     shown.box.press("Escape")
     shown.button("Send now").wait_for()
+    shown.root.get_by_text("Waiting for you: send the next, or take it back", exact=True).wait_for()
     shown.root.get_by_role("button", name="Take back").last.click()
     shown.wait_for("root => root.querySelector('.ipyllm-composer textarea').value === 'Third, which waits, too?'")
     screenshot(lab, "compare-queue-held")

@@ -31,7 +31,8 @@ class QuestionQueue:
     Attributes
     ----------
     held : bool
-        Whether it waits for the user, because the last answer failed or was stopped.
+        Whether it waits for the user: the last answer failed or was stopped, the next question cannot be asked, or the
+        widget's cell was run again.
 
     Examples
     --------

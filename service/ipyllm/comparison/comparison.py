@@ -163,9 +163,7 @@ or prompt.
         made = cls.__new__(cls)
         made.id, made.arms, made.blind, made.vote_cast = id, tuple(arms), blind, vote_cast
         made._revealed = revealed  # noqa: SLF001 - its own class
-        made._calls = [  # noqa: SLF001
-            EndedCall(arm.request, response) for arm, response in zip(arms, responses, strict=True)
-        ]
+        made._calls = list(map(EndedCall, responses))  # noqa: SLF001
         made._replaced, made._n_running, made.done = {}, 0, InterruptibleEvent()  # noqa: SLF001
         made.done.set()
         return made
@@ -263,7 +261,11 @@ or prompt.
 
     def wait_for(self, event: InterruptibleEvent, timeout: float | None = None) -> bool:
         """Wait for ``event`` in the thread that started the arms, and run their tools meanwhile."""
-        with_tools = [call for call in self._calls if call.request.tools and not call.done.is_set()]
+        with_tools = [
+            call
+            for call in self._calls
+            if not isinstance(call, EndedCall) and call.request.tools and not call.done.is_set()
+        ]
         if not with_tools:
             return event.wait(timeout)
         from time import monotonic

@@ -18,8 +18,9 @@ class EarlierService(BaseLLMService):
 
     Examples
     --------
-    >>> EarlierService("lab/m", ["lab/m", "http://lab:8000/v1"]).was(EarlierService("lab/m", ["lab/m", None]))
-    False
+    >>> service = EarlierService("lab/m", ["lab/m", "http://lab:8000/v1"])
+    >>> service.earlier_address, service.was(EarlierService("lab/m", ["lab/m", None]))
+    ('http://lab:8000/v1', False)
     """
 
     def __init__(self, full_name: str, identity: list[Any] | None) -> None:
@@ -31,6 +32,12 @@ class EarlierService(BaseLLMService):
     def identity(self) -> list[Any]:
         """Return the identity of the service that was asked; empty if it is not known."""
         return self._identity or []
+
+    @property
+    def earlier_address(self) -> str:
+        """Address of the service that was asked; empty if it is not known."""
+        known = self._identity[1] if self._identity and len(self._identity) > 1 else None
+        return known if isinstance(known, str) else ""
 
     def was(self, service: BaseLLMService) -> bool:
         """Return whether a service is the one that was asked: the same model at the same address."""

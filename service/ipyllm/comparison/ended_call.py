@@ -8,7 +8,6 @@ from ipyllm.errors import LLMError
 from ipyllm.runtime.interruptible import InterruptibleEvent
 
 if TYPE_CHECKING:
-    from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
 
 __all__ = ["EndedCall"]
@@ -19,20 +18,18 @@ class EndedCall:
 
     Parameters
     ----------
-    request : ChatRequest
     response : ChatResponse
 
     Examples
     --------
     >>> from ipyllm import ChatResponse
-    >>> from ipyllm.request import ChatRequest
-    >>> call = EndedCall(ChatRequest("lab/m", ()), ChatResponse(status="error", error_message="lab/m is gone."))
+    >>> call = EndedCall(ChatResponse(status="error", error_message="lab/m is gone."))
     >>> call.done.is_set(), str(call.error)
     (True, 'lab/m is gone.')
     """
 
-    def __init__(self, request: ChatRequest, response: ChatResponse) -> None:
-        self.request, self.response = request, response
+    def __init__(self, response: ChatResponse) -> None:
+        self.response = response
         self.error = (
             None
             if response.error_message is None
@@ -46,10 +43,6 @@ class EndedCall:
 
     def waiting(self) -> None:
         """Return None: it waits for nothing."""
-
-    def wait_for(self, _event: InterruptibleEvent, _timeout: float | None = None) -> bool:
-        """Return True: it has ended, and runs no tools."""
-        return True
 
     async def wait_async(self) -> ChatResponse:
         """Return the response, or raise its error."""

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ipyllm import votes
+from ipyllm import CompareWidget, LLMError, votes
 from tests.fakes import answer, error
 from tests.widgets.compare.comparing import asked, eventually, rounds, shown, text_of
 
@@ -101,3 +101,19 @@ def test_an_answer_asked_for_again_in_vain_names_no_model(told, widget):
     eventually(lambda: not pair.running)
     notice = next(sent for sent in reversed(pair.sent_messages) if sent["kind"] == "notice")["text"]
     assert notice == "Nothing came of asking A again, so the earlier answer stays: This arm failed: bad request."
+
+
+def test_an_arm_whose_key_is_missing_is_not_named_when_it_is_asked_again(told, monkeypatch):
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    three = CompareWidget(models=["openai/alpha", "openai/beta", "deepseek/deepseek-chat"], blind=True)
+    asked(three)
+    mark = next(mark for mark, turn in shown(three).items() if turn["status"] == "error")
+    before = shown(three)
+    with pytest.raises(LLMError, match="cannot be asked for again") as caught:
+        three.regenerate(mark)
+    assert "deepseek" not in str(caught.value).lower()
+    assert shown(three) == before
+    three.vote("tie")
+    with pytest.raises(LLMError, match="DEEPSEEK_API_KEY"):
+        three.regenerate(mark)
+    three.close()

@@ -78,7 +78,7 @@ def test_a_model_that_is_gone_is_not_named_before_the_vote(begin, monkeypatch):
     eventually(lambda: not widget.running)
     monkeypatch.delenv("IPYLLM_ENDPOINTS")
     later = begin(models=["openai/good", "openai/bad"], blind=True)
-    with pytest.raises(LLMError, match="its model is not available as it was") as caught:
+    with pytest.raises(LLMError, match="its model, or its key, is not available as it was") as caught:
         later.regenerate("A")
     assert "lab/" not in str(caught.value)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
+from ipyllm import CompareWidget
 from ipyllm.conversations import saved
 from tests.fakes import answer, server_error
 from tests.widgets.compare.comparing import asked, click, eventually, rounds, shown, text_of
@@ -97,3 +100,42 @@ def test_an_answer_stays_if_nothing_comes_when_it_is_asked_for_again(two, widget
     pair.regenerate("A")
     eventually(lambda: not pair.running)
     assert text_of(shown(pair)["A"]) == "Bern."
+
+
+def test_a_cell_that_runs_again_takes_what_waits_and_sends_it_when_the_user_says_so(two, begin):
+    first = begin(models=("openai/slow", "openai/good"))
+    first.ask("First?")
+    first._controller.queue("Second?")
+    first._controller.draft("Third, half")
+    again = CompareWidget(models=("openai/slow", "openai/good"), name="capitals")
+    state = again._controller.snapshot()
+    assert [(question["text"], question["held"]) for question in state["settings"]["queue"]] == [("Second?", True)]
+    assert state["draft"] == "Third, half"
+    assert waiting(first) == []
+    first.stop()
+    eventually(lambda: not first.running)
+    assert len(rounds(first)) == len(rounds(again)) == 1, "only the user sends it"
+    again.models = ["openai/good", "openai/bad"]
+    again._controller.send_next()
+    eventually(lambda: not again.running)
+    assert [question["text"] for question, _ in rounds(again)] == ["First?", "Second?"]
+    assert waiting(again) == []
+    again.close()
+
+
+def test_a_question_that_is_being_asked_when_the_cell_runs_again_is_asked_once_and_kept(two, begin):
+    first = begin()
+    asked(first, "First?")
+    made = []
+    with first.channel.lock:  # as the render thread has it, while it asks the next question
+        first._controller._queue.add({"role": "user", "content": "Second?"})
+        thread = Thread(target=lambda: made.append(CompareWidget(models=first.models, name="capitals")))
+        thread.start()
+        thread.join(0.2)
+        first._controller._ask_next()
+    thread.join()
+    (again,) = made
+    assert waiting(first) == waiting(again) == []
+    assert [question["text"] for question, _ in rounds(again)] == ["First?", "Second?"]
+    eventually(lambda: not first.running)
+    again.close()

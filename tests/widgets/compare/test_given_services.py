@@ -81,3 +81,18 @@ def test_efforts_are_those_of_the_given_services(two):
     widget = CompareWidget(models=[OllamaService("qwen3"), OpenAIService("gpt-6-luna")])
     assert widget._controller._settings()["models"][:2] == ["ollama/qwen3", "openai/gpt-6-luna"]
     widget.close()
+
+
+def test_a_cell_that_runs_again_with_another_key_asks_with_it_and_keeps_what_was_set_in_the_page(two, given):
+    models = ["openai/bad", given[0]]
+    first = CompareWidget(models=models, name="keys")
+    first._controller.set(system="Be brief.")
+    again = CompareWidget(
+        models=["openai/bad", OpenAIService("good", base_url=two.base_url, api_key="sk-other-0123456789")], name="keys"
+    )
+    asked(again)
+    (sent,) = (request for request in two.requests if request.json["model"] == "good")
+    assert sent.headers["authorization"] == "Bearer sk-other-0123456789"
+    assert sent.json["messages"][0] == {"role": "system", "content": "Be brief."}
+    first.close()
+    again.close()

@@ -136,7 +136,7 @@ class ChatCalls(ConversationSwitching):
             self._publish()
 
     def send_next(self) -> None:
-        """Ask the first question of the queue, which waits because an answer failed or was stopped."""
+        """Ask the first question of the queue, which waits for the user."""
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()

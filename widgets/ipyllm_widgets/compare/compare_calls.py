@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -21,7 +23,7 @@ from ipyllm_widgets.live_state import LiveState
 from ipyllm_widgets.question_queue import QuestionQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
@@ -61,11 +63,10 @@ class CompareCalls(Controller[LiveState]):
         self._given = settings
         self.settings, self.rounds = settings, list[CompareRound]()
         self._queue = QuestionQueue()
-        earlier = _newest.get(name) if name else None
+        earlier = _newest.get(name)
         if earlier is not None:  # its cell was run again: an answer that streams there goes on
-            self.settings = settings if settings.as_json() != earlier.given else earlier.settings
-            self.rounds, self._shown.draft = list(earlier.rounds), earlier._shown.draft  # noqa: SLF001 - the same class
-            self._take_queue(earlier)
+            self.settings = earlier.settings_of_page(settings)
+            self.rounds, self._queue, self._shown.draft = earlier.hand_over()
         elif name:
             self.settings, self.rounds = look_up_comparison(name, settings)
         self._was_stopped = False
@@ -74,18 +75,30 @@ class CompareCalls(Controller[LiveState]):
         if name:
             _newest[name] = self
 
-    @property
-    def given(self) -> dict[str, Any]:
-        """The settings that the cell gave."""
-        return self._given.as_json()
+    def settings_of_page(self, given: CompareSettings) -> CompareSettings:
+        """Return the settings as they were left in the page, with the services of now; those ``given``, if changed."""
+        if given.as_json() != self._given.as_json():
+            return given
+        return replace(self.settings, services={**self.settings.services, **given.services})
 
-    def _save(self) -> None:
+    def hand_over(self) -> tuple[list[CompareRound], QuestionQueue, str]:
+        """Return the rounds, the questions that wait, and what is typed, for the widget that takes its place.
+
+        The questions wait there for the user: only this widget learns when the answers have ended.
+        """
+        with self._channel.lock:  # so that none is asked here and there
+            queue, self._queue = self._queue, QuestionQueue()
+            queue.held = len(queue) > 0
+            self._publish()
+            return list(self.rounds), queue, self._shown.draft
+
+    def save(self) -> None:
         """Save the rounds; those of a cell that was run again are the newer widget's, which shows their answers."""
-        newest = _newest.get(self.name) if self.name else None
+        newest = _newest.get(self.name)
         if newest is self:
             save_comparison(self.name, self._given, self.settings, self.rounds)
         elif newest is not None:
-            save_comparison(newest.name, newest._given, newest.settings, newest.rounds)  # noqa: SLF001 - the same class
+            newest.save()
             newest.refresh()
 
     def draft(self, text: str, **counts: Any) -> None:
@@ -121,13 +134,14 @@ class CompareCalls(Controller[LiveState]):
         if len(self.settings.arms) < _MIN_ARMS:
             raise bad_request("There is nothing to compare: choose at least two models.")
         asked = self._next_round(question)
+        comparison = asked.comparison
         self.rounds.append(asked)
-        self._count += 1
-        self._was_stopped = False
-        self._replaced = None
-        self._shown.begin(asked.answers)
-        self._shown.call = comparison = asked.comparison
         try:
+            self._count += 1
+            self._was_stopped = False
+            self._replaced = None
+            self._shown.begin(asked.answers)
+            self._shown.call = comparison
             comparison.start(lambda index, event: self._receive(self._shown, asked.answers[index], event))
             if not comparison.names_hidden:  # the same letters as before: whoever sees these names knows all
                 self._reveal(asked)
@@ -136,7 +150,7 @@ class CompareCalls(Controller[LiveState]):
             self._shown.end()
             raise
         finally:
-            self._save()
+            self.save()
             self._publish()
         self.refresh()  # a notebook that is saved now contains the question
         return comparison
@@ -225,12 +239,12 @@ class CompareCalls(Controller[LiveState]):
             arm = arm_to_ask(asked, index, history, self.settings.services)
             before, comparison = asked.answers[index], asked.comparison
             had_vote = comparison.vote_cast is not None
-            answer = asked.renew_answer(index)
-            self._was_stopped = False
-            self._replaced = before if asked.has_answer(index) else None
-            self._shown.begin([answer])
-            self._shown.call = comparison
             try:
+                answer = asked.renew_answer(index)
+                self._was_stopped = False
+                self._replaced = before if asked.has_answer(index) else None
+                self._shown.begin([answer])
+                self._shown.call = comparison
                 comparison.ask_again(index, lambda event: self._receive(self._shown, answer, event), arm=arm)
             except BaseException:  # an interrupt, or a key that is missing
                 asked.answers[index] = before
@@ -238,14 +252,14 @@ class CompareCalls(Controller[LiveState]):
                 raise
             finally:
                 if had_vote:
-                    self._wake_ranking()
-                self._save()
+                    self._on_vote()
+                self.save()
                 self._publish()
         self.refresh()
 
-    def _wake_ranking(self) -> None:
-        """Rank anew, soon: a vote was cast or withdrawn."""
-        raise NotImplementedError
+    @abstractmethod
+    def _on_vote(self) -> None:
+        """Go on after a vote was cast or withdrawn."""
 
     def _round(self, question: int | None) -> CompareRound:
         """Return the round of the question with this number, by default the last."""
@@ -273,11 +287,6 @@ class CompareCalls(Controller[LiveState]):
 
     # ---- the queue ----------------------------------------------------------------------------------
 
-    def _take_queue(self, earlier: CompareCalls) -> None:
-        """Take the questions that wait in an earlier widget, which shows them no more; the user sends them."""
-        self._queue, earlier._queue = earlier._queue, QuestionQueue()
-        self._queue.held = len(self._queue) > 0
-
     def queue(self, prompt: str, images: Iterable[Any] = (), files: Iterable[Any] = ()) -> None:
         """Ask a question as soon as the running answers have ended, after those that wait already."""
         question = question_with_files(prompt, images, files)
@@ -299,7 +308,7 @@ class CompareCalls(Controller[LiveState]):
             self._publish()
 
     def send_next(self) -> None:
-        """Ask the first question of the queue, which waits because the answers failed or were stopped."""
+        """Ask the first question of the queue, which waits for the user."""
         self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
@@ -341,7 +350,7 @@ class CompareCalls(Controller[LiveState]):
         replaced, self._replaced = self._replaced, None
         if replaced is not None and answer.response.status not in _ENDED_WELL and not answer.response.content:
             self._put_back(asked, asked.answers.index(answer), replaced)
-        self._save()
+        self.save()
 
     def _put_back(self, asked: CompareRound, index: int, answer: LiveAnswer) -> None:
         """Show the earlier answer again: nothing came when it was asked for again."""
@@ -351,6 +360,3 @@ class CompareCalls(Controller[LiveState]):
         if failed.error:
             text = f"Nothing came of asking {failed.mark} again, so the earlier answer stays: {failed.error}"
             self._channel.send("notice", text=text)
-
-    def _queued(self) -> Sequence[dict[str, Any]]:
-        return self._queue.as_json()

@@ -57,7 +57,7 @@ class CompareController(CompareCalls):
             self._publish()
         return len(ranking)
 
-    def _wake_ranking(self) -> None:
+    def _on_vote(self) -> None:
         self._ranking_thread.wake()
 
     # ---- commands -------------------------------------------------------------------------
@@ -77,7 +77,7 @@ class CompareController(CompareCalls):
         with self._channel.lock:
             self._require_idle()
             self._cleared, self.rounds = self.rounds or self._cleared, []
-            self._save()
+            self.save()
             self._publish()
         self.refresh()
 
@@ -94,7 +94,7 @@ class CompareController(CompareCalls):
             if self.rounds or not self._cleared:
                 raise LLMError("The rounds can no longer be brought back.", category="not_found")
             self._cleared, self.rounds = [], self._cleared
-            self._save()
+            self.save()
             self._publish()
         self.refresh()
 
@@ -127,9 +127,9 @@ class CompareController(CompareCalls):
             else:
                 comparison.vote(which)
                 self._reveal(asked)
-            self._save()
+            self.save()
             self._publish()
-        self._wake_ranking()
+        self._on_vote()
         self.refresh()
         return which if outcome is None else outcome
 
@@ -144,7 +144,7 @@ class CompareController(CompareCalls):
         settings = self.settings.with_changes(changes)
         with self._channel.lock:
             self.settings = settings
-            self._save()
+            self.save()
             self._publish()
 
     def text(self, mark: str | None = None, question: int | None = None, file: int | None = None) -> str:
@@ -194,6 +194,6 @@ class CompareController(CompareCalls):
             "blind": settings.blind,
             "multiTurn": settings.multi_turn,
             "question": self._count,
-            "queue": self._queued(),
+            "queue": self._queue.as_json(),
             "limits": {"image": MAX_IMAGE_BYTES, "images": MAX_MESSAGE_IMAGE_BYTES},
         }

@@ -1,4 +1,4 @@
-"""Arms of rounds from before a restart of the kernel, with the services that the widget has now."""
+"""Arms that are asked again; those from before a restart of the kernel, with the services that the widget has now."""
 
 from __future__ import annotations
 
@@ -42,19 +42,21 @@ def arm_to_ask(
     Raises
     ------
     LLMError
-        The model is not available as it was; the sentence names it only if the round shows names.
+        The model, or its key, is not available as it was; the sentence names the model only if the round shows names.
     """
     arm = asked.comparison.arms[index]
-    if not isinstance(arm.service, EarlierService):
-        return arm
     try:
-        return _with_service(arm, asked, asked.names[index], before, services)
+        if isinstance(arm.service, EarlierService):
+            arm = _with_service(arm, asked, asked.names[index], before, services)
+        arm.service.check()
     except LLMError as exc:
         if asked.comparison.names_hidden:
             raise bad_request(
-                "This answer cannot be asked for again: its model is not available as it was. Ask a new question."
+                "This answer cannot be asked for again: its model, or its key, is not available as it was. "
+                "Ask a new question."
             ) from None
         raise bad_request(f"This answer cannot be asked for again: {exc}", model=arm.model) from exc
+    return arm
 
 
 def _with_service(
@@ -65,7 +67,6 @@ def _with_service(
     services: Mapping[str, BaseLLMService],
 ) -> Arm:
     service = _service(arm, name, services)
-    service.check()
     question, params = as_sent(asked.question), dict(arm.params)
     messages, _ = earlier_messages(before, name, question, service.with_params(params), arm.system or "")
     provenance = Provenance(origin="widget", tags={"comparison": asked.comparison.id})
@@ -82,8 +83,7 @@ def _service(arm: Arm, name: str, services: Mapping[str, BaseLLMService]) -> Bas
     for service in _candidates(arm.model, name, services):
         if arm.service.was(service):
             return service
-    address = next((part for part in arm.service.identity()[1:2] if isinstance(part, str)), "")
-    where = f" at {address}" if address else ""
+    where = f" at {arm.service.earlier_address}" if arm.service.earlier_address else ""
     raise bad_request(f"it came from {arm.model}{where}, and no model of this name is there now. Ask a new question.")
 
 

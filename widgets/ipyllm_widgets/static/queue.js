@@ -22,7 +22,7 @@ export class QueueView {
   update(queue, idle) {
     const held = idle && queue.some((question) => question.held);
     this.sendNext.hidden = !held;
-    const title = !queue.length ? "" : held ? "Waiting, because the last answer did not end well" : "Asked next";
+    const title = !queue.length ? "" : held ? "Waiting for you: send the next, or take it back" : "Asked next";
     if (this.title.textContent !== title) this.title.textContent = title;
     if (queue === this.shown) return;
     this.shown = queue;
