@@ -131,7 +131,7 @@ def test_a_vote_is_shown_before_its_ranking_is_known(two, widget, monkeypatch):
 
     may_rank = threading.Event()
 
-    def slow() -> str:
+    def slow(_shown) -> str:
         assert may_rank.wait(60)
         return "<p>ranked</p>"
 

@@ -6,6 +6,7 @@ import pytest
 
 from ipyllm import CompareWidget, votes
 from ipyllm.conversations import saved
+from ipyllm.ledger import ids
 from tests.widgets.compare.comparing import asked, eventually, rounds, text_of
 from tests.widgets.page import PNG
 
@@ -127,3 +128,20 @@ def test_without_a_name_or_a_cell_nothing_is_kept(two, restart):
     asked(widget, "First?")
     widget.close()
     assert CompareWidget(models=["openai/good", "openai/bad"]).comparisons == []
+
+
+def test_votes_from_before_the_restart_are_ranked_with_those_after_it(begin, monkeypatch):
+    widget = begin()
+    asked(widget, "First?")
+    widget.vote("A")
+    votes()  # written
+    monkeypatch.setattr(ids, "_generated", "another kernel's id")
+    again = begin()
+    assert votes().empty
+    assert again.ranking()["votes"].to_dict() == {"openai/good": 1, "openai/bad": 1}
+    asked(again, "Second?")
+    again.vote("tie")
+    assert again.ranking()["votes"].to_dict() == {"openai/good": 2, "openai/bad": 2}
+    eventually(lambda: "The only vote" not in again._controller.snapshot()["totals"])
+    again.vote("none")
+    assert again.ranking()["votes"].to_dict() == {"openai/good": 1, "openai/bad": 1}

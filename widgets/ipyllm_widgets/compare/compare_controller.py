@@ -42,16 +42,22 @@ class CompareController(CompareCalls):
         self._cleared: list[CompareRound] = []
         # Of its own: a question that follows a vote does not wait for it.
         self._ranking_thread = RenderThread(self._rank, on_error)
-        self._ranking = ranking_html() if any(asked.comparison.vote_cast for asked in self.rounds) else ""
+        has_vote = any(asked.comparison.vote_cast for asked in self.rounds)
+        self._ranking = ranking_html(self.comparison_ids) if has_vote else ""
 
     @property
     def comparison(self) -> Comparison | None:
         """The last comparison; None before the first."""
         return self.rounds[-1].comparison if self.rounds else None
 
+    @property
+    def comparison_ids(self) -> list[str]:
+        """Ids of the comparisons of all rounds."""
+        return [asked.comparison.id for asked in self.rounds]
+
     def _rank(self) -> int:
         """Rank by the votes so far, which takes longer than a vote, and show it."""
-        ranking = ranking_html()
+        ranking = ranking_html(self.comparison_ids)
         with self._channel.lock:
             self._ranking = ranking
             self._publish()

@@ -231,12 +231,14 @@ class CompareWidget(LiveWidget):
     def ranking(self) -> pd.DataFrame:
         """Rank the models by the votes of this kernel's widgets (:func:`ipyllm.statistics.ranking`).
 
+        Votes on the rounds shown here count also if they were cast before the kernel was restarted.
+
         Raises
         ------
         LLMError
             There are no votes yet.
         """
-        return ranking_of_votes()
+        return ranking_of_votes(self._controller.comparison_ids)
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
         text = self.export(cast("CompareFormat", format))  # raises for another format

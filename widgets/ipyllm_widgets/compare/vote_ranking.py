@@ -1,4 +1,4 @@
-"""Ranks the models by the votes of a kernel's widgets, as a table and as HTML."""
+"""Ranks the models by votes cast in widgets, as a table and as HTML."""
 
 from __future__ import annotations
 
@@ -21,8 +21,13 @@ _STRENGTH = (
 )
 
 
-def ranking_of_votes() -> pd.DataFrame:
-    """Rank the models by the votes of this kernel's widgets (:func:`ipyllm.statistics.ranking`).
+def ranking_of_votes(shown: Sequence[str]) -> pd.DataFrame:
+    """Rank the models by the votes of this kernel's widgets, and those on comparisons that are shown.
+
+    Parameters
+    ----------
+    shown : sequence of str
+        Ids of comparisons; their votes count also if an earlier kernel has stored them.
 
     Raises
     ------
@@ -31,20 +36,26 @@ def ranking_of_votes() -> pd.DataFrame:
     """
     from ipyllm.statistics import ranking
 
-    return ranking(_votes_of_widgets())
+    return ranking(_votes_of_widgets(shown))
 
 
-def _votes_of_widgets() -> pd.DataFrame:
+def _votes_of_widgets(shown: Sequence[str]) -> pd.DataFrame:
+    import pandas as pd
+
     cast = votes()
-    return cast[cast["origin"] == "widget"]
+    cast = cast[cast["origin"] == "widget"]
+    if not shown:
+        return cast
+    earlier = votes(kernel=None, comparison=shown)
+    return pd.concat([earlier[~earlier["vote_id"].isin(cast["vote_id"])], cast], ignore_index=True)
 
 
-def ranking_html() -> str:
+def ranking_html(shown: Sequence[str]) -> str:
     """Return the ranking so far as HTML, empty without votes, or the reason why there is none."""
     try:
-        if _votes_of_widgets().empty:  # the last one was withdrawn
+        if _votes_of_widgets(shown).empty:  # the last one was withdrawn
             return ""
-        table = ranking_of_votes()
+        table = ranking_of_votes(shown)
     except ImportError as exc:
         return f"<p>The ranking needs a package that is not installed: {escape(exc.name or str(exc))}.</p>"
     heads = ("model", "strength", "95 % interval", "votes", "won", "lost", "tied", "all bad")
