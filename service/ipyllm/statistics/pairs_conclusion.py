@@ -163,7 +163,7 @@ def _opposite_medians(metric: Metric, table: pd.DataFrame) -> str:
         by_medians, by_prompt = ("higher", "lower") if row["difference"] < 0 else ("lower", "higher")
         if value != of_baseline:
             parts.append(
-                f"{arm} has the {by_medians} median ({value}, {row['baseline']} {of_baseline}) but is typically "
+                f"{arm} has the {by_medians} median ({value}, {row['baseline']} {of_baseline}) but is estimated to be "
                 f"{by_prompt} on the same prompt, by {metric.format(abs(row['difference']))}"
             )
     if not parts:

@@ -264,9 +264,9 @@ def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float
         ]
         if without:
             least = calls_for_upper_limit(q, level=level)
-            found.append(f"the p{100 * q:g} of {join_names(without, limit=MAX_NAMES)} (that takes {least:,})")
+            found.append(f"{least:,} for the p{100 * q:g} ({join_names(without, limit=MAX_NAMES)})")
     if found:
         yield (
-            f"There are too few independent calls for an upper confidence limit at {format_level(level)} of "
+            f"An interval that ends in … has no upper limit: at {format_level(level)} it takes more independent calls, "
             f"{join_names(found)}."
         )

@@ -160,11 +160,11 @@ def test_a_note_says_where_the_medians_contradict_the_typical_difference():
     assert row["difference"] > 0
     (note,) = (note for note in table.notes if "median" in note)
     assert note == (
-        "On time to first token, b has the lower median (2.9 s, a 3 s) but is typically higher on the same prompt, by "
-        "0.5 s: a difference here compares the arms prompt by prompt, not their medians."
+        "On time to first token, b has the lower median (2.9 s, a 3 s) but is estimated to be higher on the same "
+        "prompt, by 0.5 s: a difference here compares the arms prompt by prompt, not their medians."
     )
     turned = st.paired(one_metric({"ttft_s": [(second, first) for first, second in pairs]}))
-    assert any("b has the higher median (3 s, a 2.9 s) but is typically lower" in note for note in turned.notes)
+    assert any("b has the higher median (3 s, a 2.9 s) but is estimated to be lower" in note for note in turned.notes)
 
 
 @pytest.mark.parametrize(

@@ -98,22 +98,22 @@ def test_any_quantiles_can_be_asked_for(two):
     table = st.summarise_arms(two, quantiles=(0.5, 0.9, 0.95, 0.99))
     assert {"ttft_p90_s", "ttft_p99_s_low", "total_p99_s_high"} <= set(table.columns)
     assert table.loc["small", "ttft_p90_s"] == pytest.approx(two[two.arm == "small"]["ttft_s"].quantile(0.9))
-    (note,) = (note for note in table.notes if "upper confidence limit" in note)
+    (note,) = (note for note in table.notes if "no upper limit" in note)
     assert note == (
-        "There are too few independent calls for an upper confidence limit at 95% of the p99 of small and large (that "
-        "takes 368)."
+        "An interval that ends in … has no upper limit: at 95% it takes more independent calls, 368 for the p99 "
+        "(small and large)."
     )
 
 
 def test_one_note_names_all_quantiles_without_an_upper_limit():
     few = calls(ARMS, prompts=5, repeats=1)
     table = st.summarise_arms(pd.concat([few, calls({"many": (0.5, 0.3)}, prompts=80, repeats=1)]))
-    (note,) = (note for note in table.notes if "upper confidence limit" in note)
+    (note,) = (note for note in table.notes if "no upper limit" in note)
     assert note == (
-        "There are too few independent calls for an upper confidence limit at 95% of the p50 of small and large (that "
-        "takes 6) and the p95 of small and large (that takes 72)."
+        "An interval that ends in … has no upper limit: at 95% it takes more independent calls, 6 for the p50 "
+        "(small and large) and 72 for the p95 (small and large)."
     )
-    assert not any("upper confidence limit" in note for note in st.summarise_arms(calls(ARMS, prompts=400)).notes)
+    assert not any("no upper limit" in note for note in st.summarise_arms(calls(ARMS, prompts=400)).notes)
 
 
 def test_answers_that_were_cut_off_are_counted_apart_empty_ones_too_and_a_note_says_it(two):
