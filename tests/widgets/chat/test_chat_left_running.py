@@ -61,6 +61,7 @@ def test_it_goes_on_there_and_is_marked_until_one_is_back(widget, models):
     assert shown.totals.startswith("1 answer"), shown.totals
     assert texts(conversation("default").to_messages()) == ["one", "Slow answer."]
     assert not conversation("chat 2")
+    assert marks(show(widget, "chat 2")) == {}, "it was seen"
 
 
 def test_on_return_the_text_so_far_stands_there_and_streams_on(widget, models):
