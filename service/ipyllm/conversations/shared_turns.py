@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validate_message
@@ -16,8 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ipyllm.messages import Message
+    from ipyllm.response import ChatResponse
 
-__all__ = ["SharedTurns"]
+__all__ = ["RunningTurn", "SharedTurns"]
+
+
+@dataclass(eq=False)
+class RunningTurn:
+    """A turn whose call runs in this process; ``response`` is None until it has ended."""
+
+    response: ChatResponse | None = None
 
 
 class SharedTurns:
@@ -34,6 +42,7 @@ class SharedTurns:
         self.max_tokens = max_tokens
         self._system: Message | None = None
         self._turns: list[Turn] = []  # copied when they are added and when they are returned
+        self._running: dict[str, RunningTurn] = {}
         self._lock = renewed_in_child(threading.RLock())
         self._observers: tuple[Callable[[], None], ...] = ()
 
@@ -184,6 +193,37 @@ class SharedTurns:
                 self._replace_contents(contents)
         return empty
 
+    # ---- turns that have no answer yet ------------------------------------------------------------
+
+    def begin_turn(self, key: str) -> None:
+        """Say that a call runs for the turn of this key, until :meth:`end_turn`; others who show it can tell then."""
+        with self._lock:
+            self._running[key] = RunningTurn()
+
+    def end_turn(self, key: str, response: ChatResponse) -> None:
+        """Say how the call ended, after :meth:`put_turn` if it has an answer, and notify observers.
+
+        Examples
+        --------
+        >>> from ipyllm import ChatResponse, ConversationHistory
+        >>> history = ConversationHistory()
+        >>> history.begin_turn("a")
+        >>> running = history.running_turns()["a"]
+        >>> history.end_turn("a", ChatResponse(status="cancelled"))
+        >>> running.response.status, history.running_turns()
+        ('cancelled', {})
+        """
+        with self._lock:
+            running = self._running.pop(key, None)
+        if running is not None:
+            running.response = response
+            self._tell_observers()
+
+    def running_turns(self) -> dict[str, RunningTurn]:
+        """Return the turns whose calls run now, by key."""
+        with self._lock:
+            return dict(self._running)
+
     # ---- observers -------------------------------------------------------------------------------
 
     def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -213,6 +253,9 @@ class SharedTurns:
         return stop
 
     def _notify(self) -> None:
+        self._tell_observers()
+
+    def _tell_observers(self) -> None:
         for callback in self._observers:
             callback()
 

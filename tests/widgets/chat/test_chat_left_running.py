@@ -12,7 +12,7 @@ from ipyllm.runtime import process_exit
 from ipyllm.runtime.service_thread import stop_service_thread
 from ipyllm_widgets import ChatWidget
 from ipyllm_widgets.chat.saved_branches import look_up_branches
-from tests.fakes import answer, unauthorized
+from tests.fakes import answer, slow_headers, unauthorized
 from tests.widgets.page import begin_answer, texts
 
 
@@ -61,6 +61,7 @@ def test_it_goes_on_there_and_is_marked_until_one_is_back(widget, models):
     assert shown.totals.startswith("1 answer"), shown.totals
     assert texts(conversation("default").to_messages()) == ["one", "Slow answer."]
     assert not conversation("chat 2")
+    assert marks(show(widget, "chat 2")) == {}, "it was seen"
 
 
 def test_on_return_the_text_so_far_stands_there_and_streams_on(widget, models):
@@ -203,6 +204,45 @@ def test_another_widget_has_the_answer_too_and_a_new_name_does_not_part_them(wid
     wait_for_marks(widget, trip="new")
     assert texts(conversation("trip").to_messages()) == ["one", "Slow answer."]
     other.close()
+
+
+def ask_and_open_again(widget, models, reply):
+    """Ask, and open a second chat of the conversation once the question is kept; return it and its page."""
+    models.reply(reply)
+    widget.comm.click("send", text="one")
+    widget._controller.render()  # which keeps the question
+    widget.comm.wait_for(lambda _shown: models.requests)
+    other = ChatWidget(conversation="default")
+    shown = other.comm.view_state()
+    (turn,) = shown.turns
+    assert (turn["text"], turn["status"], turn["error"], shown.running) == ("one", "running", None, None)
+    assert turn["footer"] == "openai/fake-model · asked in another chat"
+    return other
+
+
+@pytest.mark.parametrize("reply", [answer("Late.", ttft=60), slow_headers(unauthorized(), 60)])
+def test_a_second_chat_shows_how_a_question_ends_that_the_first_has_asked(widget, models, reply):
+    other = ask_and_open_again(widget, models, reply)
+    models.skip_pauses()
+    shown = other.comm.wait_until_idle()
+    assert shown.turns[0]["status"] == widget.comm.wait_until_idle().turns[0]["status"]
+    assert ("Late." in str(shown.turns[0]["parts"])) != ("key" in str(shown.turns[0]["error"]))
+    assert conversation("default").running_turns() == {}
+    other.close()
+
+
+def test_a_second_chat_shows_that_the_first_stopped_its_question(widget, models):
+    other = ask_and_open_again(widget, models, answer("Late.", ttft=60))
+    widget.comm.click("stop")
+    shown = other.comm.wait_until_idle()
+    assert (shown.turns[0]["status"], shown.turns[0]["error"]) == ("cancelled", None)
+    other.close()
+
+
+def test_a_question_that_cannot_be_asked_runs_nowhere(widget):
+    widget._controller.settings.model = "nowhere/m"
+    assert widget.comm.click("send", text="one")["error"]
+    assert conversation("default").running_turns() == {}
 
 
 def test_a_restart_keeps_the_text_so_far_as_interrupted(widget, models, restart, monkeypatch):

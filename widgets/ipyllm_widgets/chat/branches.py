@@ -18,9 +18,10 @@ from ipyllm_widgets.chat.turn_tree import RemovedNode, TurnNode, TurnTree
 from ipyllm_widgets.question_queue import QuestionQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.conversations.shared_turns import RunningTurn
     from ipyllm.messages import Message
     from ipyllm.pipeline.stored_tool_calls import StoredToolCall
     from ipyllm.response import ChatResponse
@@ -40,7 +41,9 @@ class Branches:
     numbers : iterator of int, optional
         Numbers of the turns' names.
     kept : dict, optional
-        What an earlier kernel knew of it, as :meth:`document` returned it.
+        What an earlier kernel or another chat knew of it, as :meth:`document` returned it.
+    running : mapping, optional
+        The turns whose calls ran before ``kept`` was read, as the history had them.
 
     Attributes
     ----------
@@ -64,6 +67,7 @@ class Branches:
         history: ConversationHistory,
         numbers: Iterator[int] | None = None,
         kept: dict[str, Any] | None = None,
+        running: Mapping[str, RunningTurn] | None = None,
     ) -> None:
         self.queue = QuestionQueue()
         self.stored: dict[str, ChatResponse] = {}
@@ -78,6 +82,9 @@ class Branches:
         self._prefix = secrets.token_hex(4)  # of the keys of this widget's turns, unique among widgets
         self._count = 0
         self.tail = add_branches(self.tree, kept, history.turns)
+        for node in self.tree:
+            if node.turn is None and (found := (running or {}).get(node.key or "")) is not None:
+                node.elsewhere, node.response = found, None
         self.refresh_path()
 
     def document(self) -> dict[str, Any] | None:
@@ -99,6 +106,8 @@ class Branches:
             path += [*before, self.tail]
         self.path = path
         for node in path:
+            if node.elsewhere is not None and node.elsewhere.response is not None:
+                node.response, node.elsewhere = node.elsewhere.response, None
             if node.response is None and node.turn is not None and node.turn.call_id in self.stored:
                 node.response, node.parts = self.stored[node.turn.call_id], None
                 node.tool_calls = self.stored_tool_calls.get(node.turn.call_id, ())

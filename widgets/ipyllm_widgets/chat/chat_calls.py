@@ -189,7 +189,9 @@ class ChatCalls(ConversationSwitching):
                 self._store(opened, node, live, event.response)
             self._receive(opened, live, event)
 
+        assert node.key is not None
         asked = False
+        opened.history.begin_turn(node.key)
         try:
             service = self.settings.service()
             before, left_out = opened.history.preceding(
@@ -225,6 +227,8 @@ class ChatCalls(ConversationSwitching):
         finally:
             if not asked:
                 opened.end()
+                assert node.response is not None
+                opened.history.end_turn(node.key, node.response)
                 node.parts = {} if node.turn is None else None
             opened.is_unsaved = True
             self._publish()
@@ -234,10 +238,12 @@ class ChatCalls(ConversationSwitching):
         """Store the answer in the conversation, on the service thread, before the call's ``wait`` returns."""
         if opened.live.get(node.name) is not live:  # interrupted in `_ask`: rendered from the history
             node.response, node.parts = response, None
+        assert node.key is not None
         # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
         if text or response.status == "ok":
             opened.branches.store(node, response.as_message() | {"content": text}, response)
+        opened.history.end_turn(node.key, response)
 
     def _on_finished(self, state: OpenConversation, /, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         response = answer.response

@@ -50,8 +50,9 @@ class OpenConversation(LiveState):
         name = history.name or ""
         super().__init__(saved.look_up_draft(name))
         self.history = history
+        running = history.running_turns()  # before the branches, which may be saved anew when a call ends
         self.kept = look_up_branches(name)
-        self.branches = Branches(history, numbers, self.kept)
+        self.branches = Branches(history, numbers, self.kept, running)
         self.totals = ChatTotals()
         self.news = ""
         self.is_unsaved = False

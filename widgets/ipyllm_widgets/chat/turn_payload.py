@@ -59,6 +59,8 @@ def turn_payload(
         "waiting": waiting_payload(waiting),
         "feedback": None if running or node.call_id is None else (feedback or {}).get(node.call_id, ""),
     }
+    if node.elsewhere is not None:
+        return payload | {"status": "running", "footer": f"{node.requested_model} · asked in another chat"}
     if running:
         return payload | {"status": "running", "footer": node.requested_model}
     if node.parts is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ipyllm.conversations.history import Turn
+    from ipyllm.conversations.shared_turns import RunningTurn
     from ipyllm.messages import Message
     from ipyllm.pipeline.stored_tool_calls import StoredToolCall
     from ipyllm.response import ChatResponse
@@ -43,6 +44,8 @@ class TurnNode:
         Names the turns that were left out to fit the model's context window; empty for none.
     tool_calls : sequence of StoredToolCall or None
         The tool calls of an answer that this widget did not make; None if the ledger does not have them.
+    elsewhere : RunningTurn or None
+        Set while another chat of this kernel waits for its answer.
     parts : dict or None
         The answer as HTML; None if it is not rendered yet.
     shown_child : TurnNode or None
@@ -58,6 +61,7 @@ class TurnNode:
     requested_model: str = ""
     note: str = ""
     tool_calls: Sequence[StoredToolCall] | None = ()
+    elsewhere: RunningTurn | None = None
     parts: dict[str, Any] | None = None
     children: list[TurnNode] = field(default_factory=list)
     shown_child: TurnNode | None = None
@@ -184,7 +188,7 @@ class TurnTree:
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
                 # A cell was run again, or another widget has the answer.
                 node.question, node.response, node.parts, node.note = question_of(turn), None, None, ""
-                node.tool_calls = ()
+                node.tool_calls, node.elsewhere = (), None
                 node.turn = turn
             parent.shown_child = parent = node
             seen.add(node.name)
