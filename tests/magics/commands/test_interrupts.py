@@ -38,6 +38,7 @@ def hold_the_next_drawing(show=CellRenderer._send_final):
         signal.signal(signal.SIGINT, handler)
         handler(*came[0])
         show(self, *given)
+        print('drawn', flush=True)
     CellRenderer._send_final = held
 hold_the_next_drawing()
 """  # until the interrupt has come
@@ -125,6 +126,7 @@ def test_while_drawing(kernel, kernel_fake):
     kernel_fake.send_next()
     until_printed(kernel, request, "drawing", ran)
     interrupted(kernel, request, ran)
+    assert "drawn" in ran.stdout, "the interrupt waited for the drawing"
     content = kernel.run("print(stopped.content)").stdout
     kept = [line.partition(".")[0] for line in content.splitlines() if line.startswith("Paragraph")]
     assert kept == [f"Paragraph {i}" for i in range(60)]
