@@ -43,6 +43,6 @@ class SharedState:
     conversations: UserConversations
     sessions: ChatSessions
     limits: UserLimits
-    models: tuple[str, ...] = ()
-    max_body_bytes: int = 10_000_000
-    body_timeout_s: float = 120.0
+    models: tuple[str, ...]
+    max_body_bytes: int
+    body_timeout_s: float

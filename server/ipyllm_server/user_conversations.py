@@ -99,28 +99,21 @@ class Conversation:
         """Save the contents in the ledger, unless it keeps no text."""
         if get_settings().store_text:
             self._is_saved = True
-            self._put(_place_of(self.user), self.history)
+            _put(self.user, self.name, self.history)
 
     def clear(self) -> None:
         """Empty it, and delete it in the ledger."""
         self.history.clear()
         self._is_saved = False
         if self.name:
-            self._delete_row(self.name)
+            _delete(self.user, self.name)
 
     def rename(self, name: str) -> None:
         """Save it under another name from now on."""
         former, self.name = self.name, name
         if self._is_saved:
-            self._put(_place_of(self.user), self.history)
-            self._delete_row(former)
-
-    def _delete_row(self, name: str) -> None:
-        self._put("", ConversationHistory(), name)
-
-    def _put(self, place: str, history: ConversationHistory, name: str = "") -> None:
-        name, contents = name or self.name, document_of(history.__getstate__())
-        current_ledger().put(saved_row(_id_of(self.user, name), place, name, contents=contents), CONVERSATIONS)
+            _put(self.user, name, self.history)
+            _delete(self.user, former)
 
 
 class UserConversations:
@@ -240,6 +233,16 @@ def _excerpt(packed: bytes | None, wanted: str) -> str | None:
         log_failure(_logger, "a conversation that is searched is damaged", exc)
         return None
     return None if contents is None else excerpt((each for turn in contents.turns for each in turn.messages), wanted)
+
+
+def _put(user: str, name: str, history: ConversationHistory) -> None:
+    contents = document_of(history.__getstate__())
+    current_ledger().put(saved_row(_id_of(user, name), _place_of(user), name, contents=contents), CONVERSATIONS)
+
+
+def _delete(user: str, name: str) -> None:
+    contents = document_of(Transcript())
+    current_ledger().put(saved_row(_id_of(user, name), "", name, contents=contents), CONVERSATIONS)
 
 
 def _place_of(user: str) -> str:

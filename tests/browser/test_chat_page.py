@@ -104,6 +104,28 @@ def test_conversations_are_listed_opened_and_deleted(servers, model):
         assert page.locator(".ipyllm-conversation", has_text="Of fish").count() == 0
 
 
+def test_the_same_first_question_in_two_tabs_begins_two_conversations(servers, model):
+    with opened(servers) as first, opened(servers) as second:
+        for page in (first, second):
+            ask(page, "The same first words")
+            wait_for_end(page)
+        second.wait_for_selector(".ipyllm-conversation[aria-current] b:text-is('The same first words (2)')")
+    assert len(last_call(model)["messages"]) == 1
+
+
+def test_questions_that_are_asked_before_a_new_chat_has_its_name_wait_for_it(servers, model):
+    with opened(servers) as page:
+        held = []
+        page.route("**/api/conversations", lambda route: route.continue_() if held else held.append(route))
+        ask(page, "The first of two")
+        ask(page, "The second of two")
+        page.wait_for_selector(".ipyllm-queued li")
+        model.wait_for(lambda: page.wait_for_timeout(50) or held)
+        held[0].continue_()
+        wait_for_end(page, 2)
+        assert questions(page) == ["The first of two", "The second of two"]
+
+
 def test_the_chosen_model_is_asked(servers, model):
     with opened(servers) as page:
         page.wait_for_selector("option:text-is('lab/tiny')", state="attached")

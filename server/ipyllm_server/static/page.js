@@ -31,7 +31,6 @@ class Page {
       renamed: (name, to) => this.renamed(name, to),
       showError: (message) => this.showError(message),
     });
-    this.listed = Promise.resolve();
     /** @type {ExchangeView | null} */
     this.running = null;
     /** @type {Asked | null} */
@@ -90,8 +89,7 @@ class Page {
       this.asked = kept.asked;
       this.open(kept.conversation, kept.session);
     }
-    this.listed = this.conversations.load();
-    await Promise.all([this.loadModels(), this.listed]);
+    await Promise.all([this.loadModels(), this.conversations.load()]);
   }
 
   async loadModels() {
@@ -310,17 +308,27 @@ class Page {
   async send(text) {
     this.showError("");
     this.setRunning(true);
-    await this.listed; // a new chat has a name of its own
-    if (!this.connection) {
-      const isNew = this.conversation === null;
-      this.open(this.conversation ?? this.conversations.newName(text));
-      this.isNew = isNew;
+    if (this.conversation === null && !(await this.beginNew(text))) {
+      this.composer.restore(text, []);
+      return;
     }
+    if (!this.connection) this.open(/** @type {string} */ (this.conversation));
     this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false, isAssumed: false };
     this.showQuestion(text);
     this.ask();
     this.keep();
     this.log.scrollToEnd();
+  }
+
+  /** Open a chat with a name that none has, of this tab or another. @param {string} text its first question @returns {Promise<boolean>} whether the user has not gone elsewhere meanwhile */
+  async beginNew(text) {
+    await this.conversations.load();
+    if (this.conversation !== null) return false;
+    const name = this.conversations.newName(text);
+    tabMemory.move(null, name); // what waits already
+    this.open(name);
+    this.isNew = true;
+    return true;
   }
 
   /** Send the question. */

@@ -49,7 +49,7 @@ export const tabMemory = {
   /** @param {string | null} conversation @param {string[]} questions */
   setQueue(conversation, questions) { setList(QUEUE, conversation, questions); },
 
-  /** Forget what belongs to a conversation, or keep it for its new name. @param {string} conversation @param {string | null} to */
+  /** Forget what belongs to a conversation, or keep it for its new name. @param {string | null} conversation null: one that has none yet @param {string | null} to */
   move(conversation, to) {
     for (const key of [UNANSWERED, QUEUE]) {
       const items = listOf(key, conversation);
