@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser import chat, test_chat_bad_input, test_chat_views, test_compare_bad_input, test_dashboard_bad_input
+from tests.browser import (
+    chat,
+    test_chat_bad_input,
+    test_chat_views,
+    test_compare_and_kernel,
+    test_compare_bad_input,
+    test_dashboard_bad_input,
+)
 from tests.browser import test_chat_and_kernel as chats_and_kernels
 from tests.browser import test_chat_settings as settings
 from tests.browser import test_chat_widget as chats
@@ -46,7 +53,13 @@ THE_SAME = [
 ]
 BADLY_TREATED = [
     steps
-    for module in (test_chat_bad_input, test_chat_views, test_compare_bad_input, test_dashboard_bad_input)
+    for module in (
+        test_chat_bad_input,
+        test_chat_views,
+        test_compare_and_kernel,
+        test_compare_bad_input,
+        test_dashboard_bad_input,
+    )
     for name, steps in vars(module).items()
     if name.startswith("test_") and steps.__module__ == module.__name__ and "axe" not in name  # of axe the page is all
 ]

@@ -10,6 +10,7 @@ from docs import option_tables
 from ipyllm_magics.command_line import parser
 from ipyllm_magics.command_line.options import LLM
 from tests.fakes import answer
+from tests.magics.printed import said
 
 
 @pytest.fixture
@@ -25,12 +26,6 @@ def llm(prepared, kernel_fake):
 
     llm.kernel, llm.fake, llm.run = prepared, kernel_fake, run
     return run
-
-
-def said(prepared, code):
-    ran = prepared.run(f"print({code})")
-    assert ran.status == "ok", ran.traceback
-    return ran.stdout.strip()
 
 
 def test_every_example_of_the_table_is_understood():
