@@ -121,12 +121,12 @@ class FakeLLM:
         """Hold the first `n` replies until all of them are asked for; they are `then`, as those after them are."""
         script = then or self.default
         held = replace(script, ttft=1000.0)
-        self.on(lambda request: held if len(self.requests) <= n else script)
-        try:
-            with released_once(lambda: self.in_flight >= n, self):
+        with released_once(lambda: self.in_flight >= n, self) as is_released:
+            self.on(lambda request: held if len(self.requests) <= n and not is_released.is_set() else script)
+            try:
                 yield
-        finally:
-            self._decide = None
+            finally:
+                self._decide = None
 
     def send_next(self) -> None:
         """Send what is next of all running replies now: with long pauses, a test decides when each piece comes."""
@@ -297,29 +297,30 @@ class FakeLLM:
 
 
 @contextmanager
-def released_once(is_reached: Callable[[], Any], *servers: FakeLLM) -> Iterator[None]:
-    """Let the servers send everything once a condition holds, or when the `with` block is left.
+def released_once(is_reached: Callable[[], Any], *servers: FakeLLM) -> Iterator[threading.Event]:
+    """Let the servers send everything once a condition holds, or when the `with` block is left; yield what tells it.
 
     Raises
     ------
     TimeoutError
         If it did not hold within a minute, after which they have sent everything too.
     """
-    is_over = threading.Event()
+    is_released = threading.Event()
 
     def release() -> None:
         try:
-            servers[0].wait_for(lambda: is_over.is_set() or is_reached())
+            servers[0].wait_for(lambda: is_released.is_set() or is_reached())
         finally:
+            is_released.set()
             for server in servers:
                 server.skip_pauses()
 
     with ThreadPoolExecutor(1) as pool:
         released = pool.submit(release)
         try:
-            yield
+            yield is_released
         finally:
-            is_over.set()
+            is_released.set()
     released.result()
 
 
