@@ -139,3 +139,12 @@ def test_a_question_that_is_being_asked_when_the_cell_runs_again_is_asked_once_a
     assert [question["text"] for question, _ in rounds(again)] == ["First?", "Second?"]
     eventually(lambda: not first.running)
     again.close()
+
+
+def test_the_ranking_is_without_the_vote_that_asking_again_withdraws(two, widget):
+    pair = widget("good", "bad")
+    asked(pair)
+    pair.vote("A")
+    eventually(lambda: "good" in pair._controller.snapshot()["totals"])
+    pair.regenerate("A")
+    eventually(lambda: not pair._controller.snapshot()["totals"])
