@@ -96,11 +96,12 @@ def test_without_a_connection_enter_says_so_and_the_text_stays(lab, fake):
 
 def test_what_was_refused_while_an_answer_streamed_is_no_longer_said_when_it_has_ended(lab, fake):
     _, chat = opened(lab)
+    chat.ask("First")
+    chat.button("Edit and ask again").click()
     fake.default = fakes.drip("word ", every=0.02)
     chat.type("Long")
     chat.log.get_by_text("word word").wait_for()
-    chat.button("Conversations").click()
-    chat.button("New chat").click()
+    chat.root.get_by_label("Edit the question").press("Enter")
     chat.notice.get_by_text("An answer is still streaming").wait_for()
     chat.box.press("Escape")
     chat.notice.wait_for(state="hidden")

@@ -264,7 +264,7 @@ def test_axe_finds_nothing_wrong_in_any_state_and_theme_and_width(lab):
         shown.root.scroll_into_view_if_needed()
         screenshot(lab, f"dashboard-{where}")
 
-    shown.root.get_by_text("No call meets these filters").wait_for()
+    shown.root.get_by_text("There is no call of").wait_for()
     look("empty")
     notebook.run(2)
     shown.filter("since").select_option("day")
