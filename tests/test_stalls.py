@@ -56,6 +56,14 @@ def test_it_is_not_tried_for_ever(stalled, monkeypatch):
     assert caught.value.__notes__ == ["At attempt 1, during which a thread could not run for 0.020 s."]
 
 
+def test_it_is_tried_five_times(stalled):
+    stalled += [0.02] * 5
+    results = [False] * 5 + [True]
+    with pytest.raises(AssertionError):
+        failing(results)()
+    assert results == [True]
+
+
 def test_a_thread_that_wakes_late_is_noticed(monkeypatch):
     monkeypatch.setattr(stalls, "sleep", lambda seconds: time.sleep(seconds + 0.05))
     with Stalls() as noticed:
