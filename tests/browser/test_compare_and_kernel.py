@@ -100,7 +100,8 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     assert "It is Basel." in shown.texts()[0]
     assert "word word" in shown.texts()[1]
     # Who is shut down in peace has time to say goodbye.
-    assert shown.columns.nth(1).get_by_text("its process ended" if how == "shutdown" else "stopped before the end").count() == 1
+    said = "its process ended" if how == "shutdown" else "stopped before the end"
+    assert shown.columns.nth(1).get_by_text(said).count() == 1
     assert shown.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert shown.button("Stop this answer").count() == 0
     shown.wait_until_idle()
