@@ -163,6 +163,7 @@ def test_conversations_are_searched_and_renamed(servers, model):
         page.click(".ipyllm-conversation b:text-is('Of cats')")
         page.fill(".ipyllm-search input", "POSTMAN")
         page.wait_for_selector(".ipyllm-excerpt:has-text('bark at the postman')")
+        assert page.eval_on_selector(".ipyllm-excerpt", "it => it.scrollWidth <= it.clientWidth")  # nothing is cut
         assert page.locator(".ipyllm-conversation b").all_inner_texts() == ["Of hounds"]
         page.click(".ipyllm-conversation")
         page.wait_for_selector(".ipyllm-found:has-text('postman')")

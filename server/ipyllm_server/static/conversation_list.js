@@ -9,7 +9,8 @@ const SHOWN = 300; // rows; the search finds the others
 
 /**
  * What the list asks of the page; `current` is the name of the conversation that it shows, or null.
- * @typedef {{current: () => string | null, open: (name: string, query: string) => void, deleted: (name: string) => void,
+ * `marks` says what goes on in others.
+ * @typedef {{current: () => string | null, marks: () => Record<string, string>, open: (name: string, query: string) => void, deleted: (name: string) => void,
  *   renamed: (name: string, to: string) => void, showError: (message: string) => void}} ListActions
  */
 
@@ -46,6 +47,7 @@ export class ConversationList {
       const { conversations } = query ? await request(`api/conversations?${new URLSearchParams({ query })}`) : all;
       if (load !== this.loads) return; // another one began meanwhile
       this.panel.current = this.actions.current() ?? "";
+      this.panel.elsewhere = this.actions.marks();
       this.panel.show(conversations.slice(0, SHOWN).map((/** @type {{name: string, saved_at: string | null, excerpt: string | null}} */ { name, saved_at, excerpt }) =>
         ({ name, changed: saved_at ?? "", title: name, excerpt: excerpt ?? name })));
       const more = conversations.length - SHOWN;

@@ -3,6 +3,8 @@
 import { copyButton, h, shownText } from "./dom.js";
 import { PartView } from "./part.js";
 
+export const STOPPED = "The answer was stopped.";
+
 /** @param {any} content a text, or the parts of a message */
 export function textOf(content) {
   if (!Array.isArray(content)) return String(content ?? "");
