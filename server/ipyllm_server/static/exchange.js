@@ -57,6 +57,7 @@ export class ExchangeView {
   /** @param {string} message @param {() => void} tryAgain asks the question again */
   showError(message, tryAgain) {
     this.error.hidden = false;
+    this.error.classList.toggle("ipyllm-stopped", message === STOPPED);
     this.error.replaceChildren(h("span", { dir: "auto" }, message), h("button", { type: "button", class: "ipyllm-button", click: tryAgain }, "Try again"));
   }
 

@@ -313,7 +313,7 @@ class Page {
     this.asked = null; // it is in the history, or among those without an answer
     this.keep();
     this.announce(ENDS[message.status] ?? "The answer failed.");
-    if (!message.content || !this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
+    if (!message.content || !this.conversations.saved.has(this.conversation ?? "")) this.conversations.load();
     if (failure || message.status === "cancelled" || !message.content) this.queue.hold();
     else this.queue.sendNext();
   }
