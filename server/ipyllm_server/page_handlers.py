@@ -35,6 +35,7 @@ _OWN_MODULES: Final = (
     "exchange.js",
     "tab_memory.js",
     "chat_log.js",
+    "background_chats.js",
     "question_queue.js",
     "text_composer.js",
     "page.js",

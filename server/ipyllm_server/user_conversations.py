@@ -75,7 +75,10 @@ class Conversation:
             self.history.put_turn(Turn.answered(messages, key, response))
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return the messages in OpenAI's shape, and with each question the client's id of it, if it had one."""
+        """Return the messages in OpenAI's shape, with each question the client's id, if it had one.
+
+        The last message of an answer that is not whole has the ``status`` with which it ended.
+        """
         contents = self.history.__getstate__()
         messages: list[dict[str, Any]] = [] if contents.system is None else [{**contents.system}]
         for turn in contents.turns:
@@ -83,6 +86,8 @@ class Conversation:
             for message in turn.messages:
                 is_question = question_id and message["role"] == "user"
                 messages.append({**message, **({"id": question_id} if is_question else {})})
+            if turn.status != "ok":
+                messages[-1]["status"] = turn.status
         return messages
 
     async def summaries(self) -> list[str | None]:
@@ -156,7 +161,7 @@ class UserConversations:
         found = {row["name"]: row for row in await asyncio.to_thread(_list, user)}
         unsaved: dict[str, ConversationHistory] = {}
         for (owner, name), known in self._known.items():
-            if owner == user and name not in found and len(known.history):
+            if owner == user and name not in found and (known.is_busy or len(known.history)):
                 unsaved[name] = known.history
                 found[name] = {"name": name, "saved_at": None, "excerpt": None}
         newest = [*reversed(found.values())]

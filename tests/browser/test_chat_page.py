@@ -44,6 +44,9 @@ def test_a_question_is_answered_as_it_streams_and_nothing_of_it_runs(servers, mo
         assert "lab/tiny" in page.inner_text(".ipyllm-foot")
         assert page.locator(".ipyllm-bubble").inner_text() == "Which city is the capital?"
         assert page.locator(".ipyllm-conversation[aria-current] b").inner_text() == "Which city is the capital?"
+        page.locator(
+            ".ipyllm-conversation[aria-current] .ipyllm-footer", has_text=re.compile(r"20\d\d")
+        ).wait_for()  # its date
 
 
 def test_the_page_is_only_for_users_and_loads_nothing_from_elsewhere(servers):
@@ -185,6 +188,7 @@ def test_conversations_are_searched_and_renamed(servers, model):
         page.click(".ipyllm-conversation b:text-is('Of cats')")
         page.fill(".ipyllm-search input", "POSTMAN")
         page.wait_for_selector(".ipyllm-excerpt:has-text('bark at the postman')")
+        assert page.eval_on_selector(".ipyllm-excerpt", "it => it.scrollWidth <= it.clientWidth")  # nothing is cut
         assert page.locator(".ipyllm-conversation b").all_inner_texts() == ["Of hounds"]
         page.click(".ipyllm-conversation")
         page.wait_for_selector(".ipyllm-found:has-text('postman')")

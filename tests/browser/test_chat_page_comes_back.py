@@ -168,3 +168,63 @@ def test_questions_that_wait_are_asked_one_after_the_other_a_reload_between_them
         assert answers(page) == ["one two", "Hello from the fake.", "Hello from the fake."]
         assert page.locator(".ipyllm-queue:visible").count() == 0
         assert page.input_value("textarea") == "Not this one"
+
+
+def test_an_answer_goes_on_while_another_conversation_is_shown_which_has_a_draft_of_its_own(servers, model):
+    with opened(servers) as page:
+        ask_and_hold(page, model, "Goes on")
+        page.wait_for_selector(".ipyllm-conversation[aria-current] b:text-is('Goes on')")  # before its end
+        ask(page, "Then this")
+        page.fill("textarea", "A draft")
+        page.click("text=New chat")
+        assert page.input_value("textarea") == ""
+        page.wait_for_selector("[data-name='Goes on'] .ipyllm-mark-running")
+        page.fill("textarea", "Another draft")
+        page.click(".ipyllm-conversation b:text-is('Goes on')")
+        page.wait_for_selector(".ipyllm-running .ipyllm-text:has-text('one')")
+        assert questions(page) == ["Goes on"]
+        assert page.input_value("textarea") == "A draft"
+        assert page.locator(".ipyllm-queued li span").all_inner_texts() == ["Then this"]
+        page.click("text=New chat")
+        assert page.input_value("textarea") == "Another draft"
+        model.skip_pauses()
+        page.wait_for_selector("[data-name='Goes on'] .ipyllm-mark-new")
+        page.click(".ipyllm-conversation b:text-is('Goes on')")
+        wait_for_end(page, 2)
+        assert questions(page) == ["Goes on", "Then this"]
+        assert answers(page) == ["one two", "Hello from the fake."]
+        assert page.locator(".ipyllm-error:visible").count() == 0
+        assert page.locator(".ipyllm-mark").count() == 0
+        assert page.input_value("textarea") == "A draft"
+
+
+def test_a_question_that_fails_while_another_conversation_is_shown_can_be_asked_again(servers, model):
+    with opened(servers) as page:
+        model.reply(answer("First."), error(400, "No such luck.", delay=100))
+        ask(page, "Fails unseen")
+        wait_for_end(page)
+        ask(page, "The second")
+        page.wait_for_selector("[title='Stop the answer']")
+        model.wait_for(lambda: len([request for request in model.requests if request.json]) == 2)
+        page.click("text=New chat")
+        model.skip_pauses()
+        page.wait_for_selector("[data-name='Fails unseen'] .ipyllm-mark-failed")
+        page.click(".ipyllm-conversation b:text-is('Fails unseen')")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-error:has-text('No such luck.')")
+        page.click("text=Try again")
+        wait_for_end(page, 2)
+        assert answers(page) == ["First.", "Hello from the fake."]
+        assert questions(page) == ["Fails unseen", "The second"]
+
+
+def test_a_stopped_answer_says_so_after_its_conversation_is_opened_again_and_can_be_asked_again(servers, model):
+    with opened(servers) as page:
+        ask_and_hold(page, model, "Stopped, then left")
+        page.keyboard.press("Escape")
+        page.wait_for_selector(".ipyllm-error:has-text('The answer was stopped.') >> text=Try again")
+        page.click("text=New chat")
+        assert page.inner_text(".ipyllm-away[role=status]") == ""
+        page.click(".ipyllm-conversation b:text-is('Stopped, then left')")
+        page.click(".ipyllm-error:has-text('The answer was stopped.') >> text=Try again")
+        wait_for_end(page, 2)
+        assert answers(page) == ["one", "Hello from the fake."]

@@ -192,6 +192,7 @@ def test_a_conversation_answers_one_question_at_a_time(server, model):
         reply = server.chat("And?", conversation="busy")
         assert reply.status == 409
         assert "still answering" in reply.message
+        assert "busy" in names(server)  # before its first answer is there
 
 
 @pytest.mark.parametrize("form", ["json", "csv", "parquet"])

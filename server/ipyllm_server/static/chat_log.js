@@ -1,7 +1,7 @@
 // The log of a conversation: its exchanges, those without an answer too, and which of them is in sight.
 
 import { h } from "./dom.js";
-import { ExchangeView, textOf } from "./exchange.js";
+import { ExchangeView, STOPPED, textOf } from "./exchange.js";
 import { tabMemory } from "./tab_memory.js";
 
 const NEAR_END_PX = 60;
@@ -32,12 +32,13 @@ export class ChatLog {
     this.answered.clear();
     /** @type {string[]} */
     let questions = [];
-    for (const [at, { role, content, html }] of messages.entries()) {
+    for (const [at, { role, content, html, status }] of messages.entries()) {
       if (role === "user") questions.push(textOf(content));
       if (role !== "assistant" || html === undefined) continue;
       const view = new ExchangeView(questions.join("\n\n"));
       view.update({ part: "text", from: 0, blocks: [html], tail: "" });
       view.end({ content: textOf(content) });
+      if (status === "cancelled") view.showError(STOPPED, () => this.actions.tryAgain(view.question));
       this.answered.set(at, view);
       questions = [];
     }
@@ -78,8 +79,12 @@ export class ChatLog {
   /** The last question has no answer: keep it. @param {ExchangeView} view @param {string} error @param {string} summary */
   addUnanswered(view, error, summary) {
     this.showUnanswered(view, error);
-    const after = this.log.querySelectorAll(".ipyllm-exchange:not(.ipyllm-unanswered)").length;
-    this.keepUnanswered({ text: view.question, error, after, summary });
+    this.keepUnanswered({ text: view.question, error, after: this.countAnswered(), summary });
+  }
+
+  /** How many exchanges are shown that have, or await, an answer. */
+  countAnswered() {
+    return this.log.querySelectorAll(".ipyllm-exchange:not(.ipyllm-unanswered)").length;
   }
 
   /** @param {ExchangeView} view @param {string} error */

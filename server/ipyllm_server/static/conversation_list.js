@@ -9,7 +9,8 @@ const SHOWN = 300; // rows; the search finds the others
 
 /**
  * What the list asks of the page; `current` is the name of the conversation that it shows, or null.
- * @typedef {{current: () => string | null, open: (name: string, query: string) => void, deleted: (name: string) => void,
+ * `marks` says what goes on in others.
+ * @typedef {{current: () => string | null, marks: () => Record<string, string>, open: (name: string, query: string) => void, deleted: (name: string) => void,
  *   renamed: (name: string, to: string) => void, showError: (message: string) => void}} ListActions
  */
 
@@ -20,6 +21,8 @@ export class ConversationList {
     this.actions = actions;
     /** @type {string[]} */
     this.names = []; // of all
+    /** @type {Set<string>} */
+    this.saved = new Set(); // names of those that the list shows with their dates
     this.loads = 0;
     this.panel = new ConversationsPanel({
       find: () => void this.load(),
@@ -43,9 +46,11 @@ export class ConversationList {
     try {
       const all = await request("api/conversations");
       this.names = all.conversations.map((/** @type {{name: string}} */ { name }) => name);
+      this.saved = new Set(all.conversations.filter((/** @type {{saved_at: string | null}} */ { saved_at }) => saved_at).map((/** @type {{name: string}} */ { name }) => name));
       const { conversations } = query ? await request(`api/conversations?${new URLSearchParams({ query })}`) : all;
       if (load !== this.loads) return; // another one began meanwhile
       this.panel.current = this.actions.current() ?? "";
+      this.panel.elsewhere = this.actions.marks();
       this.panel.show(conversations.slice(0, SHOWN).map((/** @type {{name: string, saved_at: string | null, excerpt: string | null}} */ { name, saved_at, excerpt }) =>
         ({ name, changed: saved_at ?? "", title: name, excerpt: excerpt ?? name })));
       const more = conversations.length - SHOWN;

@@ -3,6 +3,8 @@
 import { copyButton, h, shownText } from "./dom.js";
 import { PartView } from "./part.js";
 
+export const STOPPED = "The answer was stopped.";
+
 /** @param {any} content a text, or the parts of a message */
 export function textOf(content) {
   if (!Array.isArray(content)) return String(content ?? "");
@@ -55,6 +57,7 @@ export class ExchangeView {
   /** @param {string} message @param {() => void} tryAgain asks the question again */
   showError(message, tryAgain) {
     this.error.hidden = false;
+    this.error.classList.toggle("ipyllm-stopped", message === STOPPED);
     this.error.replaceChildren(h("span", { dir: "auto" }, message), h("button", { type: "button", class: "ipyllm-button", click: tryAgain }, "Try again"));
   }
 

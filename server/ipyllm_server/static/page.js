@@ -1,18 +1,19 @@
 // The page of the chat server: conversations, a log, a composer. It asks, and shows what comes over the WebSocket.
 
 import { request } from "./api.js";
+import { BackgroundChats } from "./background_chats.js";
 import { ChatLog } from "./chat_log.js";
 import { STILL_STREAMING } from "./composer.js";
 import { ChatConnection } from "./connection.js";
 import { ConversationList } from "./conversation_list.js";
 import { button, h } from "./dom.js";
-import { ExchangeView } from "./exchange.js";
+import { ExchangeView, STOPPED } from "./exchange.js";
 import { QuestionQueue } from "./question_queue.js";
 import { tabMemory } from "./tab_memory.js";
 import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
 
 /** How an answer ended, for screen readers. @type {Record<string, string>} */
-const ENDS = { ok: "The answer is complete.", cancelled: "The answer was stopped." };
+const ENDS = { ok: "The answer is complete.", cancelled: STOPPED };
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
 const NO_ANSWER = "The connection was lost before an answer came.";
 
@@ -26,15 +27,18 @@ class Page {
     this.conversation = null;
     this.conversations = new ConversationList({
       current: () => this.conversation,
+      marks: () => this.background.marks,
       open: (name, query) => this.choose(name, query),
       deleted: (name) => this.forget(name),
       renamed: (name, to) => this.renamed(name, to),
       showError: (message) => this.showError(message),
     });
+    this.background = new BackgroundChats(() => void this.conversations.load());
     /** @type {ExchangeView | null} */
     this.running = null;
     /** @type {Asked | null} */
     this.asked = null;
+    this.isGreeted = false; // whether the server has said hello to this connection
     this.failure = ""; // why the running answer ends, before it does
     this.query = ""; // for which the conversation was found
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
@@ -44,7 +48,7 @@ class Page {
     this.status = h("div", { class: "ipyllm-away", role: "status" });
     this.composer = new TextComposer({
       send: (text) => {
-        tabMemory.draft = "";
+        tabMemory.setDraft(this.conversation, "");
         if (this.composer.running) this.queue.add(text);
         else this.send(text);
       },
@@ -52,7 +56,7 @@ class Page {
       stop: () => this.connection?.send({ type: "stop" }),
       editLast: () => {},
       showError: (message) => this.showError(message),
-      draft: (text) => (tabMemory.draft = text),
+      draft: (text) => tabMemory.setDraft(this.conversation, text),
       limits: () => TEXT_LIMITS,
     });
     this.queue = new QuestionQueue({
@@ -82,7 +86,7 @@ class Page {
       history.replaceState(null, "", address);
     }
     const kept = tabMemory.chat; // before a question of this page is kept
-    this.composer.showDraft(tabMemory.draft);
+    this.composer.showDraft(tabMemory.draft(kept?.conversation ?? null));
     this.log.clear();
     this.composer.input.focus();
     if (kept) {
@@ -112,26 +116,39 @@ class Page {
   /** Begin a new chat: it gets its name, and its connection, with the first question. */
   begin() {
     this.leave();
+    this.composer.showDraft(tabMemory.draft(null));
     tabMemory.chat = null;
     this.log.clear();
     this.conversations.load();
     this.composer.input.focus();
   }
 
+  /** Show no conversation; an answer that is being given goes on. */
   leave() {
-    this.connection?.close();
+    const { connection, conversation, running, asked, isGreeted, failure } = this;
+    this.composer.keepDraft();
+    this.composer.takeAway();
+    if (connection && conversation !== null && running?.isRunning) {
+      this.background.keep(conversation, { connection, asked, isGreeted, failure, question: running.question, after: this.log.countAnswered() - 1 });
+    } else connection?.close();
     this.connection = this.conversation = this.asked = this.running = null;
     this.failure = "";
     this.setRunning(false);
     this.queue.load();
     this.showError("");
+    this.showHint("");
+    this.announce("");
     this.conversations.show(false);
   }
 
   /** @param {string} name @param {string} query for which it was found */
   choose(name, query) {
     this.leave();
-    this.open(name);
+    const kept = this.background.take(name);
+    this.asked = kept?.asked ?? null;
+    if (kept?.connection) this.goOn(name, kept.connection);
+    else this.open(name);
+    this.composer.showDraft(tabMemory.draft(name));
     this.query = query;
     this.conversations.load();
     this.composer.input.focus();
@@ -141,11 +158,13 @@ class Page {
   forget(name) {
     if (name === this.conversation) this.begin();
     else this.conversations.load();
+    this.background.move(name, null);
     tabMemory.move(name, null);
   }
 
   /** @param {string} name of a conversation @param {string} to its new name */
   renamed(name, to) {
+    this.background.move(name, to);
     tabMemory.move(name, to);
     if (name !== this.conversation) return;
     this.conversation = to;
@@ -161,22 +180,34 @@ class Page {
 
   /** @param {string} conversation @param {string} [session] @param {number} [answer] */
   open(conversation, session = "", answer = AFTER_ALL) {
+    this.reset(conversation);
+    /** @type {ChatConnection} */
+    const connection = new ChatConnection(new URL("ws", location.href.replace(/^http/, "ws")).href.split("?")[0], {
+      hello: (message) => (connection === this.connection ? this.onHello(message) : this.background.onHello(connection, message.resumed)),
+      message: (message) => (connection === this.connection ? this.onMessage(message) : this.background.onMessage(connection, message)),
+      lost: () => connection === this.connection && this.showHint("The connection is lost. Connecting again …"),
+      closed: (reason) => (connection === this.connection ? this.onClosed(reason) : this.background.onClosed(connection)),
+    }, { conversation, session, answer });
+    this.connection = connection;
+  }
+
+  /** Show a conversation again whose answer went on. @param {string} conversation @param {ChatConnection} connection */
+  goOn(conversation, connection) {
+    this.reset(conversation);
+    this.connection = connection;
+    if (connection.isOpen) this.onHello({ resumed: true });
+  }
+
+  /** Show a conversation from its beginning. @param {string} conversation */
+  reset(conversation) {
     this.conversation = conversation;
     this.query = "";
     this.queue.load();
     this.isGreeted = this.isNew = this.isLost = false;
     this.isReloaded = this.isResumed = false; // so that the answer that runs is asked for from its beginning
-    /** @type {ChatConnection} */
-    const connection = new ChatConnection(new URL("ws", location.href.replace(/^http/, "ws")).href.split("?")[0], {
-      hello: (message) => connection === this.connection && this.onHello(message),
-      message: (message) => connection === this.connection && this.onMessage(message),
-      lost: () => connection === this.connection && this.showHint("The connection is lost. Connecting again …"),
-      closed: (reason) => connection === this.connection && this.onClosed(reason),
-    }, { conversation, session, answer });
-    this.connection = connection;
   }
 
-  /** @param {import("./connection.js").Hello} message */
+  /** @param {{resumed: boolean}} message */
   onHello({ resumed }) {
     this.showHint("");
     const connection = /** @type {ChatConnection} */ (this.connection);
@@ -247,6 +278,7 @@ class Page {
     }
     if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…", elapsed_s);
     this.setRunning(true);
+    if (!this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
   }
 
   /** @param {any} message */
@@ -274,12 +306,12 @@ class Page {
     this.setRunning(false);
     if (running && !message.content) {
       this.log.addUnanswered(running, failure || (message.status === "cancelled" ? "Stopped before the first word." : "The answer is empty."), message.summary);
-    } else if (running && failure) running.showError(failure, () => this.tryAgain(running.question));
+    } else if (running && (failure || message.status === "cancelled")) running.showError(failure || STOPPED, () => this.tryAgain(running.question));
     this.failure = "";
     this.asked = null; // it is in the history, or among those without an answer
     this.keep();
     this.announce(ENDS[message.status] ?? "The answer failed.");
-    if (!this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
+    if (!message.content || !this.conversations.saved.has(this.conversation ?? "")) this.conversations.load();
     if (failure || message.status === "cancelled" || !message.content) this.queue.hold();
     else this.queue.sendNext();
   }

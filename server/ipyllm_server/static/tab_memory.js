@@ -1,6 +1,6 @@
-// What a tab remembers over a reload: the chat that it shows, the draft, and what no history has: questions without an answer, and those that wait.
+// What a tab remembers over a reload: the chat that it shows, and of each conversation what no history has: a draft, questions without an answer, and those that wait.
 
-const CHAT = "ipyllm-chat", DRAFT = "ipyllm-draft", UNANSWERED = "ipyllm-unanswered", QUEUE = "ipyllm-queue"; // keys of the tab's storage
+const CHAT = "ipyllm-chat", DRAFT = "ipyllm-drafts", UNANSWERED = "ipyllm-unanswered", QUEUE = "ipyllm-queue"; // keys of the tab's storage
 const MOST_UNANSWERED = 20; // of a conversation
 
 /** A question without an answer: how many answers stand before it, why it has none, and what the call took. @typedef {{text: string, error: string, after: number, summary?: string}} Unanswered */
@@ -36,8 +36,11 @@ function setList(key, conversation, items) {
 export const tabMemory = {
   get chat() { return remembered(CHAT); },
   set chat(value) { remember(CHAT, value); },
-  get draft() { return remembered(DRAFT) ?? ""; },
-  set draft(text) { remember(DRAFT, text); },
+
+  /** @param {string | null} conversation null: a new chat @returns {string} */
+  draft(conversation) { return listOf(DRAFT, conversation)[0] ?? ""; },
+  /** @param {string | null} conversation @param {string} text */
+  setDraft(conversation, text) { setList(DRAFT, conversation, text ? [text] : []); },
 
   /** @param {string | null} conversation @returns {Unanswered[]} the earliest first */
   unanswered(conversation) { return listOf(UNANSWERED, conversation); },
@@ -51,7 +54,7 @@ export const tabMemory = {
 
   /** Forget what belongs to a conversation, or keep it for its new name. @param {string | null} conversation null: one that has none yet @param {string | null} to */
   move(conversation, to) {
-    for (const key of [UNANSWERED, QUEUE]) {
+    for (const key of [DRAFT, UNANSWERED, QUEUE]) {
       const items = listOf(key, conversation);
       setList(key, conversation, []);
       if (to !== null) setList(key, to, items);

@@ -30,11 +30,15 @@ def excerpt(messages: Iterable[Message], wanted: str) -> str | None:
     --------
     >>> excerpt([{"role": "user", "content": "Where do  Penguins live?"}], folded("penguins LIVE"))
     'Where do Penguins live?'
+    >>> excerpt([{"role": "user", "content": "I should like to know where penguins live."}], "live")
+    '… like to know where penguins live.'
     """
     for message in messages:
         text = " ".join(text_of(message).split())
         at = text.casefold().find(wanted)
         if at >= 0:
             start = max(0, at - _BEFORE_MATCH)
+            if start:
+                start = text.find(" ", start, at) + 1 or start  # the beginning of a word
             return ("… " if start else "") + shorten(text[start:], _EXCERPT_CHARS)
     return None
