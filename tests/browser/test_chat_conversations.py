@@ -115,6 +115,7 @@ def test_an_answer_goes_on_while_another_conversation_is_shown(stage):
     panel.root.locator("li", has_text=ASKED).get_by_text("answering …").wait_for()
     fake.reply(answer("Late.", ttft=60))
     chat.type("Who waits?")
+    panel.items.filter(has_text="Who waits?").get_by_text("1 turn").wait_for()
     panel.items.filter(has_text=ASKED).click()
     chat.log.get_by_text("begins").wait_for()
     assert chat.log.locator(".ipyllm-running").count() == 1, "it runs on"
@@ -133,6 +134,8 @@ def test_an_answer_goes_on_while_another_conversation_is_shown(stage):
     panel.items.filter(has_text=ASKED).click()
     chat.log.get_by_text("and goes on").wait_for()
     panel.root.get_by_text("new answer").wait_for(state="detached")
+    chat.button("Delete “default”").click()
+    chat.root.get_by_text(f"“{ASKED}” was deleted.").wait_for()
     chat.box.press("Alt+F10")
     assert chat.model.evaluate("model => model === document.activeElement")
     chat.model.press("Alt+F10")

@@ -148,6 +148,8 @@ class Exchange:
 
     async def _run(self, state: ExchangeState) -> None:
         state.address, state.cold = await self.service.prepare()
+        limiter = self._limiter = limiter_for(state.address, self.service.limits)
+        limiter.is_cold |= state.cold
         self.service.check_headers(self.request.headers, state.address)
         state.phase = Phase("begin", state.begun_ns)
         if await self._answered_by_cache(state):
@@ -156,6 +158,7 @@ class Exchange:
         await self.service.load_prices(state.address)
         await self._budget.hold(state)
         self._put_bound(state)
+        state.cold = limiter.is_cold
         state.ready_ns = perf_counter_ns()
         await self._attempt_with_retries(state)
 
@@ -231,8 +234,8 @@ class Exchange:
 
     async def _attempt_when_allowed(self, state: ExchangeState) -> None:
         """Send when the limiter allows it; send again if the server refuses because of our other calls."""
-        assert state.address is not None
-        limiter = self._limiter = limiter_for(state.address, self.service.limits)
+        limiter = self._limiter
+        assert limiter is not None
         slot = limiter.slot(estimate_messages(self.request.messages) if limiter.counts_tokens else 0)
         until = asyncio.get_running_loop().time() + min(_RESEND_S, self._remaining_s())
         while True:
@@ -286,7 +289,7 @@ class Exchange:
                         slot.admitted()
                         state.accepted_ns = perf_counter_ns()
                         received.sent_ns = stream.times.sent_ns or received.sent_ns
-                        await self._receive(chunks, received, stream.times, state.lag)
+                        await self._receive(chunks, received, stream.times, state.lag, slot)
                 finally:
                     self._add_rest(received)
             received.end_ns = perf_counter_ns()
@@ -325,7 +328,7 @@ class Exchange:
         await self._budget.sent()
 
     async def _receive(
-        self, chunks: AsyncIterator[Chunk], received: Accumulator, times: WireTimes, lag: LagMeasurement
+        self, chunks: AsyncIterator[Chunk], received: Accumulator, times: WireTimes, lag: LagMeasurement, slot: Slot
     ) -> None:
         on_event = self._on_event
         async for chunk, arrival, text in chunks:
@@ -337,6 +340,7 @@ class Exchange:
             if times.awaits_first_token and received.has_tokens:
                 times.first_token_arrived()
                 lag.end()
+                slot.answered()
 
     def _add_rest(self, received: Accumulator) -> None:
         """Add what was held back to a response when it has ended, however it did."""

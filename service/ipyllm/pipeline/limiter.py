@@ -37,6 +37,11 @@ class Limiter:
 
     Limits per minute allow a burst of a tenth after idle time. Tokens are estimated when a call is sent and corrected
     when it has succeeded.
+
+    Attributes
+    ----------
+    is_cold : bool
+        Whether a model was loaded for a call, and the server has sent no token since.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Limiter:
         self._paused_until = 0.0
         self._pause_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self.is_cold = False
 
     def __repr__(self) -> str:
         return f"Limiter(limit={self.limit}, in_flight={self.in_flight}, waiting={self.waiting})"
@@ -252,6 +258,10 @@ class Slot:
         if not self._admitted:
             self._admitted = True
             self._limiter.admitted(self)
+
+    def answered(self) -> None:
+        """Report the first token: the server has its model."""
+        self._limiter.is_cold = False
 
     def succeeded(self, tokens: int | None = None) -> None:
         """Report that the response is complete, and its tokens if the server counted them."""

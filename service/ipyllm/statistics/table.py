@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from functools import partial
 from html import escape
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StatisticsFrame", "format_interval", "format_level", "format_p"]
 
+_CELL_WITH_PARTS = re.compile(r"(?<=>)[^<>]* · [^<>]*(?=</t[hd]>)")
 _COUNTS_BESIDE_COSTS = ("cost_unknown", "cost_per_call_n")  # shown with the costs
 
 
@@ -89,7 +91,7 @@ class StatisticsFrame(CallsFrame):
         return "\n".join([table, "", *self._sentences(lambda text: textwrap.fill(text, 100))])
 
     def _repr_html_(self) -> str | None:
-        table = CallsFrame(self.compact())._repr_html_()
+        table = _CELL_WITH_PARTS.sub(_wrapped_between_parts, CallsFrame(self.compact())._repr_html_() or "")
         below = "".join(f'<p style="max-width:60em;margin:.4em 0">{line}</p>' for line in self._sentences(escape))
         # Only the table scrolls, so that the sentences below it stay readable.
         scroller = f'<div class="ipyllm-scroller" style="overflow-x:auto">{table}</div>'
@@ -99,6 +101,12 @@ class StatisticsFrame(CallsFrame):
         # A frame that pandas derived from this one has neither.
         conclusion, notes = getattr(self, "conclusion", ""), getattr(self, "notes", ())
         return [render(text) for text in (conclusion, *(f"Note: {note}" for note in notes)) if text]
+
+
+def _wrapped_between_parts(cell: re.Match[str]) -> str:
+    parts = cell[0].split(" · ")
+    lines = [*(f"{part} ·" for part in parts[:-1]), parts[-1]]
+    return " ".join(f'<span style="white-space:nowrap">{line}</span>' for line in lines)
 
 
 def format_p(p: Any) -> str:

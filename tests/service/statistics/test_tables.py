@@ -83,6 +83,12 @@ def test_the_conclusion_stands_below_the_table_in_text_and_in_html(two):
     assert "0.8" in html
 
 
+def test_an_arms_name_wraps_only_between_its_parts(two):
+    table = st.summarise_arms(two.assign(arm=two["arm"] + " · temperature=0"))
+    parts = [f'<span style="white-space:nowrap">{text}</span>' for text in ("large ·", "temperature=0")]
+    assert f"<th>{' '.join(parts)}</th>" in table._repr_html_()
+
+
 def test_values_are_shown_with_their_intervals_and_kept_as_numbers(two):
     table = st.summarise_arms(two)
     assert table.compact().loc["small", "ttft_p50_s"].count("[") == 1

@@ -86,6 +86,16 @@ def test_the_list_has_the_newest_first_with_its_first_question_and_search_looks_
     assert names(widget, "nowhere") == []
 
 
+def test_a_turn_counts_in_the_list_while_its_answer_streams(widget, models):
+    ask(widget, "One")
+    models.reply(answer("Slow answer.", gap=60))
+    widget.comm.click("send", text="Two")
+    assert [item["turns"] for item in listed(widget)] == [2]
+    models.skip_pauses()
+    widget.comm.wait_until_idle()
+    assert [item["turns"] for item in listed(widget)] == [2]
+
+
 def test_one_that_is_empty_is_listed_only_while_it_is_shown(widget):
     assert names(widget) == ["default"]
     widget.switch()

@@ -158,6 +158,7 @@ def test_deleted_it_stops_and_undo_brings_the_text_so_far_back(widget, models, i
     assert widget.comm.click("forget", conversation="default")["error"] is None
     shown = widget.comm.view_state()
     assert (shown.turns, shown.running, marks(shown)) == ([], None, {})
+    assert "failed" not in str([sent.get("settings") for sent in widget.comm.custom]), "nobody wanted the answer"
     assert "default" not in listed(widget)
     assert usage()["status"].tolist() == ["cancelled"]
     assert look_up_branches("default") is None

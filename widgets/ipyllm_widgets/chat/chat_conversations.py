@@ -102,9 +102,9 @@ class ChatConversations:
         for name, history in conversations().items():
             if name not in kept and (name in opened or history.turns):
                 messages = opened.get(name) or history.to_messages()
-                yield name, sum(message["role"] == "user" for message in messages), "", messages
+                yield name, _n_questions(messages), "", messages
         for name, (saved_at, n, messages) in sorted(kept.items(), key=lambda item: item[1][0], reverse=True):
-            yield name, n, saved_at.isoformat(), messages
+            yield name, max(n, _n_questions(opened.get(name, ()))), saved_at.isoformat(), messages
 
     def new_name(self, taken_names: Iterable[str] = ()) -> str:
         """Return a name that no conversation has which is not empty or was deleted; nor one of ``taken_names``."""
@@ -149,6 +149,10 @@ class ChatConversations:
         contents, branches = removed
         history.restore(contents)
         save_branches(name, branches)
+
+
+def _n_questions(messages: Iterable[Message]) -> int:
+    return sum(message["role"] == "user" for message in messages)
 
 
 def _title(name: str, messages: Iterable[Message]) -> str:

@@ -76,8 +76,9 @@ class OpenConversation(LiveState):
         ]
 
     def tell(self, response: ChatResponse) -> None:
-        """Remember how an answer has ended that nobody saw."""
-        self.news = "new" if response.status in {"ok", "truncated"} else "failed"
+        """Remember how an answer has ended that nobody saw; one that was stopped, as by a deletion, is no news."""
+        if response.status != "cancelled":
+            self.news = "new" if response.status in {"ok", "truncated"} else "failed"
 
     def drop_running(self) -> None:
         """Stop the running answer, and forget it: its turn is no longer wanted. Questions wait for the user then."""

@@ -43,6 +43,8 @@ class ChatView extends LiveView {
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
     this.runningSince = 0; // when the running answer began, as a snapshot tells, until it is drawn
+    /** @type {string | null} */
+    this.listedWith = null; // the turn that ran when the conversations were listed
     /** @type {Record<string, string>} */
     this.elsewhere = {};
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
@@ -178,13 +180,13 @@ class ChatView extends LiveView {
 
   /** Delete a conversation, and offer to bring it back. @param {string} name */
   async forget(name) {
-    const shown = name === this.state.settings.conversation;
+    const shown = name === this.state.settings.conversation, title = this.conversations.titleOf(name);
     this.composer.keepDraft();
     if (await this.ask("forget", { conversation: name })) return;
     if (shown) this.showAnother();
     this.conversations.find();
     this.conversations.query.focus();
-    this.offerUndo(`“${name}” was deleted.`, async () => {
+    this.offerUndo(`“${title}” was deleted.`, async () => {
       this.composer.keepDraft();
       const error = await this.ask("undo_forget", { conversation: name });
       if (!error) this.showAnother();
@@ -287,6 +289,10 @@ class ChatView extends LiveView {
     this.settingsButton.title = set.length ? `Set: ${set.join(", ")}` : "";
     this.estimateAnew(settings.model);
     this.showElsewhere(gone ? {} : (settings.elsewhere ?? {}));
+    if (!gone && running !== this.listedWith) {
+      this.listedWith = running;
+      this.conversations.find();
+    }
     this.composer.setRunning(!idle);
     this.queue.update(settings.queue ?? [], idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");

@@ -88,6 +88,11 @@ export class ConversationsPanel {
     return row;
   }
 
+  /** @param {string} name @returns {string} what the list calls it */
+  titleOf(name) {
+    return this.items.find((item) => item.name === name)?.title ?? name;
+  }
+
   /** @param {string} name @returns {HTMLElement | undefined} the button that opens it */
   opener(name) {
     return [...this.list.children].find((row) => row.dataset.name === name)?.firstElementChild;
