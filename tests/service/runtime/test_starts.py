@@ -14,10 +14,13 @@ from ipyllm.runtime.service_thread import service_thread, stop_service_thread
 def test_the_more_there_are_the_fewer_start_in_a_turn(n, at_once):
     stop_service_thread()  # which may have others
     thread, begin, turns, started = service_thread(), threading.Event(), [], []
+    all_started = asyncio.Event()
 
     async def start() -> None:
         started.append(turns[-1])
-        await asyncio.sleep(1)
+        if len(started) == n:
+            all_started.set()
+        await all_started.wait()
 
     def count_turns() -> None:
         turns.append(len(turns))
