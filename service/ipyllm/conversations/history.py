@@ -18,6 +18,7 @@ from ipyllm.text.format import count
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
 
     import pandas as pd
 
@@ -290,6 +291,11 @@ class _NamedConversation(ConversationHistory):
         """Save it under another name from now on."""
         self._name = name
 
+    def save_unchanged(self, changed_at: datetime | None) -> None:
+        """Save it under its new name as of when it changed last, and show the name."""
+        saved.save(self._name, self._snapshot(), changed_at)
+        self._tell_observers()
+
     def _notify(self) -> None:
         super()._notify()
         if _conversations.get(self._name) is self:
@@ -345,7 +351,7 @@ def forget_conversation(name: str) -> None:
 
 
 def rename_conversation(name: str, new_name: str) -> None:
-    """Give a conversation another name; whoever holds it goes on with it.
+    """Give a conversation another name; whoever holds it goes on with it. It has not changed: its date stays.
 
     Raises
     ------
@@ -363,6 +369,7 @@ def rename_conversation(name: str, new_name: str) -> None:
     taken = conversation(new_name, tell=False)
     if name == new_name:
         return
+    changed_at = saved.changed_at(name)
     with _lock:
         if len(taken):
             raise bad_request(f"A conversation {new_name!r} already exists. Clear it first, or choose another name.")
@@ -370,4 +377,4 @@ def rename_conversation(name: str, new_name: str) -> None:
         _conversations[new_name] = history
         history.named(new_name)
     saved.save(name, Transcript())
-    history.replace_turns(history.turns)  # which saves it under its new name, and shows the name
+    history.save_unchanged(changed_at)

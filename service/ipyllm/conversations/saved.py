@@ -8,11 +8,19 @@ The setting ``resume_conversations`` turns this off.
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ipyllm.conversations.notebook import current_notebook
-from ipyllm.conversations.saved_rows import contents_of, conversation_id, read_contents, read_document, saved_row
+from ipyllm.conversations.saved_rows import (
+    contents_of,
+    conversation_id,
+    read_contents,
+    read_document,
+    read_row,
+    saved_row,
+)
 from ipyllm.conversations.transcript import Transcript, document_of
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
@@ -23,12 +31,13 @@ from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from ipyllm.conversations.notebook import Notebook
+    from ipyllm.ledger.query import ConversationQuery
 
 __all__ = [
     "SavedConversation",
+    "changed_at",
     "look_up",
     "look_up_document",
     "look_up_draft",
@@ -47,10 +56,10 @@ _logger = logging.getLogger("ipyllm.conversations")
 
 
 class SavedConversation(NamedTuple):
-    """A conversation of this notebook, as last saved."""
+    """A conversation of this notebook, as last changed."""
 
     name: str
-    saved_at: datetime
+    changed_at: datetime
     contents: Transcript
 
 
@@ -90,10 +99,9 @@ def saved_conversations(limit: int) -> list[SavedConversation]:
     from ipyllm.ledger.query import ConversationQuery
 
     query = ConversationQuery(places=(notebook.name,), packed=True, limit=limit)
-    name, saved_at, packed = (query.columns.index(column) for column in ("name", "saved_at", "contents"))
-    rows = current_ledger().read(query)
-    read = ((row, _whole(partial(contents_of, row[packed]))) for row in reversed(rows))
-    return [SavedConversation(row[name], row[saved_at], contents) for row, contents in read if contents is not None]
+    rows = _newest_first(query)
+    read = ((row, _whole(partial(contents_of, row["contents"]))) for row in rows)
+    return [SavedConversation(row["name"], _time(row), contents) for row, contents in read if contents is not None]
 
 
 def saved_documents(kind: str, limit: int) -> list[tuple[str, datetime, Any]]:
@@ -104,10 +112,20 @@ def saved_documents(kind: str, limit: int) -> list[tuple[str, datetime, Any]]:
     from ipyllm.ledger.query import ConversationQuery
 
     query = ConversationQuery(places=(_place(notebook, kind),), limit=limit)
-    name, saved_at = (query.columns.index(column) for column in ("name", "saved_at"))
-    rows = current_ledger().read(query)
-    read = ((row, _undamaged(partial(read_document, _id(notebook, row[name], kind)))) for row in reversed(rows))
-    return [(row[name], row[saved_at], document) for row, document in read if document is not None]
+    rows = _newest_first(query)
+    read = ((row, _undamaged(partial(read_document, _id(notebook, row["name"], kind)))) for row in rows)
+    return [(row["name"], _time(row), document) for row, document in read if document is not None]
+
+
+def _newest_first(query: ConversationQuery) -> list[dict[str, Any]]:
+    rows = [dict(zip(query.columns, row, strict=True)) for row in current_ledger().read(query)]
+    return sorted(rows, key=_time, reverse=True)
+
+
+def _time(row: dict[str, Any]) -> datetime:
+    """Return when the contents of a row changed last; of before there was this column, when it was saved."""
+    found: datetime = row["changed_at"] or row["saved_at"]
+    return found
 
 
 def _undamaged(read: Callable[[], _T | None]) -> _T | None:
@@ -124,29 +142,39 @@ def _whole(read: Callable[[], Transcript | None]) -> Transcript | None:
     return found if found is not None and (found.turns or found.system is not None) else None
 
 
-def save(name: str, contents: Transcript) -> None:
-    """Save a conversation in the ledger. Never raises: the thread that changed it goes on."""
-    _put(name, "contents", document_of(contents))
+def changed_at(name: str, kind: str = "") -> datetime | None:
+    """Return when a conversation, or a document of another kind, changed last; None if the ledger does not know."""
+    notebook = _notebook()
+    if notebook is None:
+        return None
+    found = _undamaged(lambda: read_row(_id(notebook, name, kind)))
+    return None if found is None else found.changed_at
 
 
-def save_document(kind: str, name: str, document: Any) -> None:
-    """Save a document of another kind, which is JSON. Never raises."""
-    _put(name, "contents", document, kind)
+def save(name: str, contents: Transcript, changed: datetime | None = None) -> None:
+    """Save a conversation in the ledger, which ``changed`` then, or now. Never raises: who changed it goes on."""
+    save_document("", name, document_of(contents), changed)
 
 
-def save_draft(name: str, draft: str, kind: str = "") -> None:
-    """Save what was typed into a chat of this conversation, and not sent. Never raises."""
-    _put(name, "draft", draft, kind)
+def save_document(kind: str, name: str, document: Any, changed: datetime | None = None) -> None:
+    """Save a document of another kind, which is JSON and ``changed`` then, or now. Never raises."""
+    _put(name, kind, changed, contents=document)
 
 
-def _put(name: str, column: str, value: Any, kind: str = "") -> None:
+def save_draft(name: str, draft: str, kind: str = "", changed: datetime | None = None) -> None:
+    """Save what was typed into a chat of this conversation, then or now, and not sent. Never raises."""
+    _put(name, kind, changed, draft=draft)
+
+
+def _put(name: str, kind: str, changed: datetime | None, **values: Any) -> None:
     from ipyllm.settings import SettingsError
 
     try:
         notebook = _notebook()
         if notebook is None:
             return
-        row = saved_row(_id(notebook, name, kind), _place(notebook, kind), name, **{column: value})
+        values["changed_at"] = changed or datetime.now(UTC)
+        row = saved_row(_id(notebook, name, kind), _place(notebook, kind), name, **values)
         current_ledger(reload_settings=False).put(row, CONVERSATIONS)
     except SettingsError as exc:  # which the next call will raise
         log_failure(_logger, "a conversation was not saved", exc)

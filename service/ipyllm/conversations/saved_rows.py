@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations.transcript import from_document
 from ipyllm.ledger.current import current_ledger
@@ -15,7 +15,22 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.transcript import Transcript
 
-__all__ = ["contents_of", "conversation_id", "read_contents", "read_document", "saved_row"]
+__all__ = ["SavedRow", "contents_of", "conversation_id", "read_contents", "read_document", "read_row", "saved_row"]
+
+
+class SavedRow(NamedTuple):
+    """What a row holds.
+
+    Attributes
+    ----------
+    document : dict or None
+        The contents, as JSON.
+    changed_at : datetime
+        When they changed last; when it was saved, for a row of before there was this column.
+    """
+
+    document: Any
+    changed_at: datetime
 
 
 def conversation_id(*parts: str) -> str:
@@ -45,20 +60,26 @@ def _unpacked(packed: bytes | None) -> Any:
 
 def read_contents(identifier: str, places: Sequence[str] = ()) -> Transcript | None:
     """Return a conversation; None if there is none in one of the given ``places``. Raises as `contents_of`."""
-    return contents_of(_packed(identifier, places))
+    document = read_document(identifier, places)
+    return None if document is None else from_document(document)
 
 
-def read_document(identifier: str) -> Any:
+def read_document(identifier: str, places: Sequence[str] = ()) -> Any:
     """Return the document of a row; None if there is none. Raises ValueError for a damaged one."""
-    return _unpacked(_packed(identifier, ()))
+    found = read_row(identifier, places)
+    return None if found is None else found.document
 
 
-def _packed(identifier: str, places: Sequence[str]) -> bytes | None:
+def read_row(identifier: str, places: Sequence[str] = ()) -> SavedRow | None:
+    """Return a row; None if there is none in one of the given ``places``. Raises ValueError for a damaged one."""
     from ipyllm.ledger.query import ConversationQuery
 
     query = ConversationQuery(conversation_ids=(identifier,), places=tuple(places), packed=True)
     rows = current_ledger().read(query)
-    return rows[-1][query.columns.index("contents")] if rows else None
+    if not rows:
+        return None
+    row = dict(zip(query.columns, rows[-1], strict=True))
+    return SavedRow(_unpacked(row["contents"]), row["changed_at"] or row["saved_at"])
 
 
 def saved_row(identifier: str, place: str, name: str, **values: Any) -> dict[str, Any]:

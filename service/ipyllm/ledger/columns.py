@@ -188,11 +188,12 @@ CONVERSATIONS: Final = Table(
         "place": "text",
         "name": "text",
         "draft": "text",
+        "changed_at": "time",
     },
     {},
     {"contents": "packed"},
 )
-"""Conversations of notebooks, as last changed."""
+"""Conversations of notebooks and of users of the chat server, as last changed."""
 
 NOTES: Final = Table(
     "notes",

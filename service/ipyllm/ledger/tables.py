@@ -152,7 +152,7 @@ def _statements(version: int, dialect: str) -> tuple[str, ...]:
     return tuple(part for script in scripts for part in script.read_text(encoding="utf-8").split(";\n") if part)
 
 
-VERSION: Final = 7
+VERSION: Final = 8
 
 _HIGHEST_VERSION: Final = 1000
 """Of any ipyllm to come; a file that says more is damaged."""

@@ -8,7 +8,7 @@ import pytest
 
 from ipyllm import prune
 from ipyllm.conversations import history, notebook
-from ipyllm.conversations.history import Turn, conversation, forget_conversation
+from ipyllm.conversations.history import Turn, conversation, forget_conversation, rename_conversation
 from ipyllm.conversations.saved import look_up_draft, save_draft, saved_conversations, saved_names
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.columns import CONVERSATIONS
@@ -229,3 +229,30 @@ def test_the_saved_ones_are_listed_by_their_last_change_without_empty_ones(resta
     assert [found.name for found in saved_conversations(1)] == ["one"]
     restart("/home/ada/other.ipynb")
     assert saved_conversations(10) == []
+
+
+def test_a_renamed_one_keeps_its_date_and_its_place_in_the_list(restart):
+    for name in ("one", "two", "later"):
+        talk(name)
+    forget_conversation("later")  # its row is newer than the date of the one that gets its name
+    before = {found.name: found.changed_at for found in saved_conversations(10)}
+    rename_conversation("one", "later")
+    assert [(found.name, found.changed_at) for found in saved_conversations(10)] == [
+        ("two", before["two"]),
+        ("later", before["one"]),
+    ]
+    restart()
+    assert len(conversation("later")) == len(conversation("two"))
+    conversation("later").undo()
+    assert saved_conversations(1)[0].name == "later"  # which it has changed now
+
+
+def test_one_that_was_saved_before_dates_of_changes_were_kept_has_that_of_its_row(restart):
+    talk("old")
+    (row,) = current_ledger().read(ConversationQuery())
+    saved_at = row[ConversationQuery().columns.index("saved_at")]
+    identifier = row[ConversationQuery().columns.index("conversation_id")]
+    current_ledger().put({"conversation_id": identifier, "saved_at": saved_at, "changed_at": None}, CONVERSATIONS)
+    assert saved_conversations(1)[0].changed_at == saved_at
+    rename_conversation("old", "new")
+    assert [(found.name, found.changed_at) for found in saved_conversations(10)] == [("new", saved_at)]

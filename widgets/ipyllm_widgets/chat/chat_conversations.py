@@ -62,8 +62,8 @@ def last_conversation() -> str:
 
     One whose questions have no answer yet counts, too.
     """
-    found = [(kept.saved_at, kept.name) for kept in saved.saved_conversations(1)]
-    found += [(saved_at, name) for name, saved_at, _ in unanswered_conversations(_LISTED)[:1]]
+    found = [(kept.changed_at, kept.name) for kept in saved.saved_conversations(1)]
+    found += [(changed_at, name) for name, changed_at, _ in unanswered_conversations(_LISTED)[:1]]
     return max(found)[1] if found else "default"
 
 
@@ -95,16 +95,16 @@ class ChatConversations:
     def _all(self, opened: Mapping[str, Sequence[Message]]) -> Iterator[tuple[str, int, str, Sequence[Message]]]:
         """Yield name, number of turns, last change and messages: saved ones first, then those of this process only."""
         kept: dict[str, tuple[datetime, int, Sequence[Message]]] = {}
-        kept |= {name: (saved_at, len(asked), asked) for name, saved_at, asked in unanswered_conversations(_LISTED)}
+        kept |= {name: (changed, len(asked), asked) for name, changed, asked in unanswered_conversations(_LISTED)}
         for found in saved.saved_conversations(_LISTED):
             turns = found.contents.turns
-            kept[found.name] = found.saved_at, len(turns), [message for turn in turns for message in turn.messages]
+            kept[found.name] = found.changed_at, len(turns), [message for turn in turns for message in turn.messages]
         for name, history in conversations().items():
             if name not in kept and (name in opened or history.turns):
                 messages = opened.get(name) or history.to_messages()
                 yield name, _n_questions(messages), "", messages
-        for name, (saved_at, n, messages) in sorted(kept.items(), key=lambda item: item[1][0], reverse=True):
-            yield name, max(n, _n_questions(opened.get(name, ()))), saved_at.isoformat(), messages
+        for name, (changed, n, messages) in sorted(kept.items(), key=lambda item: item[1][0], reverse=True):
+            yield name, max(n, _n_questions(opened.get(name, ()))), changed.isoformat(), messages
 
     def new_name(self, taken_names: Iterable[str] = ()) -> str:
         """Return a name that no conversation has which is not empty or was deleted; nor one of ``taken_names``."""
@@ -121,11 +121,11 @@ class ChatConversations:
         LLMError
             The name is empty, or another conversation has it.
         """
-        draft = saved.look_up_draft(name)
+        draft, changed_at = saved.look_up_draft(name), saved.changed_at(name)
         rename_conversation(name, new_name)
         move_branches(name, new_name)
         if draft:
-            saved.save_draft(new_name, draft)
+            saved.save_draft(new_name, draft, changed=changed_at)
             saved.save_draft(name, "")
 
     def remove(self, name: str) -> None:

@@ -46,10 +46,10 @@ def look_up_branches(name: str) -> dict[str, Any] | None:
 def unanswered_conversations(limit: int) -> list[tuple[str, datetime, list[dict[str, Any]]]]:
     """Return name, time and questions of conversations without any answer, the one that changed last first."""
     found = []
-    for name, saved_at, document in saved.saved_documents(_KIND, limit):
+    for name, changed_at, document in saved.saved_documents(_KIND, limit):
         try:
             if document.get("nodes") and not document["turns"]:
-                found.append((name, saved_at, [validate_message(entry["question"]) for entry in document["nodes"]]))
+                found.append((name, changed_at, [validate_message(entry["question"]) for entry in document["nodes"]]))
         except (ValueError, TypeError, KeyError, AttributeError) as exc:
             log_failure(_logger, f"the branches of the conversation {name!r} are damaged", exc)
     return found
@@ -64,7 +64,7 @@ def move_branches(name: str, new_name: str) -> None:
     """Let the branches belong to a conversation that was renamed."""
     found = look_up_branches(name)
     if found is not None:
-        save_branches(new_name, found)
+        saved.save_document(_KIND, new_name, found, saved.changed_at(name, _KIND))
         save_branches(name, None)
 
 

@@ -1,0 +1,1 @@
+ALTER TABLE conversations ADD COLUMN changed_at TIMESTAMP WITH TIME ZONE;
