@@ -11,6 +11,7 @@ __all__ = [
     "AnswerTiming",
     "AnswerUsage",
     "Calls",
+    "Changed",
     "ChatEvent",
     "ChunkChoice",
     "Completion",
@@ -18,6 +19,7 @@ __all__ = [
     "CompletionChunk",
     "CompletionMessage",
     "CompletionUsage",
+    "ConversationAnswer",
     "ConversationMessages",
     "ConversationName",
     "Conversations",
@@ -31,7 +33,6 @@ __all__ = [
     "Models",
     "OpenAIModel",
     "OpenAIModels",
-    "Renamed",
     "TextEvent",
     "ToolCallEvent",
 ]
@@ -192,14 +193,33 @@ class Conversations(TypedDict):
     conversations: list[ConversationName]
 
 
+class ConversationAnswer(TypedDict):
+    """An answer of a conversation.
+
+    Attributes
+    ----------
+    call_id : str or None
+        Its call in the ledger, which names it.
+    question : int
+        Index of its question among the messages, from 0.
+    versions : list of str or None
+        Calls of all versions, this one among them, the oldest first: of the question edited, or answered again.
+    """
+
+    call_id: str | None
+    question: int
+    versions: list[str | None]
+
+
 class ConversationMessages(TypedDict):
-    """A conversation with its messages, in OpenAI's shape."""
+    """A conversation with its messages, in OpenAI's shape, and the answers among them."""
 
     name: str
     messages: list[dict[str, Any]]
+    answers: list[ConversationAnswer]
 
 
-class Renamed(TypedDict):
+class Changed(TypedDict):
     """The conversation's name from now on."""
 
     name: str

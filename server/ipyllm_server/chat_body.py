@@ -7,7 +7,10 @@ from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["AskMessage", "ChatBody", "CompletionBody", "ModelParameters", "RenameBody", "is_conversation_name"]
+__all__ = [
+    "AskMessage", "ChatBody", "CompletionBody", "ConversationChange", "ModelParameters", "ShowMessage",
+    "is_conversation_name",
+]  # fmt: skip
 
 _NAME_CHARS: Final = 200
 _TAGS: Final = 16
@@ -24,7 +27,13 @@ _QUESTION: Final[dict[str, Any]] = {
                 {"properties": {"conversation": {"type": "null"}}},
                 {"required": ["message"], "properties": {"message": {"type": "string"}}},
             ]
-        }
+        },
+        "replaces": {
+            "anyOf": [
+                {"properties": {"replaces": {"type": "null"}}},
+                {"required": ["conversation"], "properties": {"conversation": {"type": "string"}}},
+            ]
+        },
     },
 }
 """What `ChatBody` checks of several fields, as a schema."""
@@ -104,6 +113,9 @@ class ChatBody(ModelParameters):
         A conversation in OpenAI's shape, instead.
     conversation : str or None
         Name of a conversation of the user: the ``message`` is asked in it, and kept with its answer.
+    replaces : str or None
+        The `call_id` of an answer of the conversation: the message takes the place of its question, edited or the same.
+        What stood there is kept as another version, with all that followed.
     system : str or None
         System message; that of the conversation from now on.
     stream : bool
@@ -120,6 +132,7 @@ class ChatBody(ModelParameters):
     message: str | None = None
     messages: list[dict[str, Any]] | None = None
     conversation: ConversationName | None = None
+    replaces: Name | None = None
     system: str | None = None
     stream: bool = False
     tags: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
@@ -133,6 +146,8 @@ class ChatBody(ModelParameters):
             raise ValueError(
                 "In a 'conversation' a 'message' is asked: 'messages' would be a conversation of their own."
             )
+        if self.replaces is not None and self.conversation is None:
+            raise ValueError("'replaces' names an answer of a 'conversation': give its name, too.")
         return self
 
     @property
@@ -141,18 +156,33 @@ class ChatBody(ModelParameters):
         return self.message if self.message is not None else self.messages or []
 
 
-class RenameBody(BaseModel):
-    """Body of ``PATCH /ipyllm/api/conversations/<name>``.
+class ConversationChange(BaseModel):
+    """Body of ``PATCH /ipyllm/api/conversations/<name>``: one of its fields.
 
     Attributes
     ----------
-    name : str
+    name : str or None
         The new name, which no other conversation of the user has.
+    version : str or None
+        The `call_id` of a version of an answer, which is shown from now on with what followed it.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "oneOf": [{"required": [field], "properties": {field: {"type": "string"}}} for field in ("name", "version")]
+        },
+    )
 
-    name: ConversationName
+    name: ConversationName | None = None
+    version: Name | None = None
+
+    @model_validator(mode="after")
+    def _has_one_change(self) -> ConversationChange:
+        if (self.name is None) == (self.version is None):
+            raise ValueError("Give either 'name', the new one, or 'version', the call_id of one to show.")
+        return self
 
 
 class AskMessage(ModelParameters):
@@ -166,6 +196,9 @@ class AskMessage(ModelParameters):
         ``service/model`` or an alias; without one, the server's default.
     message : str
         The question.
+    replaces : str or None
+        The `call_id` of an answer: the message takes the place of its question, edited or the same. What stood there is
+        kept as another version, with all that followed.
     system : str or None
         System message of the session from now on.
     """
@@ -173,7 +206,22 @@ class AskMessage(ModelParameters):
     id: Name | None = None
     model: Name | None = None
     message: str
+    replaces: Name | None = None
     system: str | None = None
+
+
+class ShowMessage(BaseModel):
+    """A wish, over a socket, to see another version of an answer that is shown.
+
+    Attributes
+    ----------
+    call_id : str
+        The call of that version; what followed it is shown, too.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    call_id: Name
 
 
 class StreamOptions(BaseModel):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm_server.answer_reader import Piece
     from ipyllm_server.answer_shapes import TextEvent, ToolCallEvent
+    from ipyllm_server.conversation import Conversation
     from ipyllm_server.running_calls import RunningCall
-    from ipyllm_server.user_conversations import Conversation
 
 __all__ = ["AskingHandler", "ChatHandler"]
 
@@ -82,6 +82,7 @@ class ChatHandler(AskingHandler):
             body.prompt,
             history=None if conversation is None else conversation.history,
             conversation=body.conversation,
+            **({} if conversation is None else conversation.options(body.message or "", body.replaces)),
             system=body.system,
             tags=body.tags,
             max_cost_usd=body.max_cost_usd,
@@ -90,7 +91,7 @@ class ChatHandler(AskingHandler):
 
         def keep(response: ChatResponse) -> None:
             if conversation is not None:
-                conversation.add(body.message or "", response)
+                conversation.add(body.message or "", response, replaces=body.replaces)
                 conversation.save()
 
         if body.stream:

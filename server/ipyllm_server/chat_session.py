@@ -18,8 +18,8 @@ from ipyllm_server.refusals import Refusal, error_body, refusal_of
 
 if TYPE_CHECKING:
     from ipyllm_server.chat_body import AskMessage
+    from ipyllm_server.conversation import Conversation
     from ipyllm_server.running_calls import RunningCall, RunningCalls
-    from ipyllm_server.user_conversations import Conversation
 
 __all__ = ["ChatSession", "Client", "Cursor"]
 
@@ -45,6 +45,8 @@ class Answer:
     model: str
     asked_s: float
     """When it was asked, on the clock of the loop."""
+    replaces: str | None = None
+    """The call of the answer whose place it takes."""
     text: GrowingText = field(default_factory=GrowingText)
     end: list[dict[str, Any]] = field(default_factory=list)
 
@@ -116,6 +118,7 @@ class ChatSession:
         self.conversation.begin()
         self._is_starting, self._is_stopped = True, False
         try:
+            options = self.conversation.options(message.message, message.replaces)
             if message.system is not None:
                 self.conversation.history.set_system(message.system)
             running = await self._calls.start(
@@ -125,6 +128,7 @@ class ChatSession:
                 history=self.conversation.history,
                 conversation=self.conversation.name if self._is_named else None,
                 is_wanted=lambda: not self._is_closed,
+                **options,
                 **message.params(),
             )
         except BaseException:
@@ -133,7 +137,7 @@ class ChatSession:
         finally:
             self._is_starting = False
         self._number += 1
-        answer = Answer(self._number, message.id, running.model, asked_s)
+        answer = Answer(self._number, message.id, running.model, asked_s, message.replaces)
         self._answers = [*self._answers[1 - _KEPT_ANSWERS :], answer]
         self._running = running
         self._task = asyncio.create_task(self._read(running, answer, message.message))
@@ -146,6 +150,13 @@ class ChatSession:
         self._is_stopped = True  # a call that is about to start, too
         if self._running is not None:
             self._running.call.cancel()
+
+    def show(self, call_id: str) -> None:
+        """Show the version of an answer that a call gave; raise 404 if there is none, 409 while one is given."""
+        with self.conversation:
+            self.conversation.show_version(call_id)
+            if self._is_named:
+                self.conversation.save()
 
     def close(self) -> None:
         """End the session."""
@@ -164,7 +175,7 @@ class ChatSession:
             if not cursor.is_told:
                 elapsed_s = round(asyncio.get_running_loop().time() - answer.asked_s, 3)
                 head = {"answer": answer.number, "question": answer.question, "model": answer.model}
-                messages.append({"type": "answer", **head, "elapsed_s": elapsed_s})
+                messages.append({"type": "answer", **head, "replaces": answer.replaces, "elapsed_s": elapsed_s})
                 cursor.is_told = True
             for delta in answer.text.since(cursor.at):
                 messages.append({"type": delta.kind, "answer": answer.number, "at": delta.at, "text": delta.text})
@@ -187,7 +198,7 @@ class ChatSession:
                 if refusal is not None and piece.response.status != "cancelled":
                     error = error_body(refusal.status, str(refusal), refusal.code)
                     answer.end.append({"type": "error", "answer": answer.number, **error})
-                self.conversation.add(question, piece.response, answer.question)
+                self.conversation.add(question, piece.response, answer.question, answer.replaces)
                 if self._is_named:
                     self.conversation.save()
                 done = answer_json(piece.response, name, running.note)

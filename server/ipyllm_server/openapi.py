@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from ipyllm import __version__
 from ipyllm_server import answer_shapes, chat_body
 from ipyllm_server.answer_shapes import ChatEvent, CompletionChunk, Error
-from ipyllm_server.chat_body import AskMessage
+from ipyllm_server.chat_body import AskMessage, ShowMessage
 from ipyllm_server.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _INTRODUCTION: Final = (
 _ERRORS: Final = {
     400: "The request is wrong; the sentence says what to change.",
     403: "There is no token or a wrong one, or the user may not do this.",
-    404: "There is no such model or conversation for this user.",
+    404: "There is no such model, conversation or answer for this user.",
     409: "The conversation is still answering the question before, or another one has the name.",
     413: "The body is too large.",
     426: "A WebSocket of a version that the server does not know.",
@@ -116,7 +116,10 @@ def _operation(operation: Operation, references: dict[Any, Any]) -> dict[str, An
             **({"headers": {"Retry-After": _RETRY_AFTER}} if status in _WAIT else {}),
         }
     if operation.status == HTTPStatus.SWITCHING_PROTOCOLS:
-        described["x-websocket"] = {"send": [references[AskMessage]], "receive": [references[Error]]}
+        described["x-websocket"] = {
+            "send": [references[AskMessage], references[ShowMessage]],
+            "receive": [references[Error]],
+        }
     return described
 
 
@@ -131,7 +134,8 @@ def _schemas() -> tuple[dict[Any, Any], dict[str, Any]]:
     """Return a reference, or a schema, for each shape; and the schemas that are referred to."""
     bodies = [each.body for each in OPERATIONS if each.body is not None]
     answers = [shape for each in OPERATIONS for shape in each.answers.values() if shape is not None]
-    shapes = [*dict.fromkeys([*bodies, AskMessage, *answers, Error, *get_args(ChatEvent), CompletionChunk])]
+    messages, events = (AskMessage, ShowMessage), (*get_args(ChatEvent), CompletionChunk)
+    shapes = [*dict.fromkeys([*bodies, *messages, *answers, Error, *events])]
     adapters = [(index, "validation", TypeAdapter[Any](shape)) for index, shape in enumerate(shapes)]
     found, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)  # type: ignore[arg-type]
     schemas: dict[str, Any] = definitions["$defs"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ipyllm_server import answer_shapes as shapes
-from ipyllm_server.chat_body import ChatBody, CompletionBody, RenameBody
+from ipyllm_server.chat_body import ChatBody, CompletionBody, ConversationChange
 from ipyllm_server.page_handlers import FILES
 from ipyllm_server.usage_handler import FILTERS, MOST_ROWS, TYPES
 
@@ -55,7 +55,7 @@ class Operation:
     summary: str
     answers: dict[str, Any]
     errors: tuple[int, ...] = _READ
-    body: type[ChatBody | CompletionBody | RenameBody] | None = None
+    body: type[ChatBody | CompletionBody | ConversationChange] | None = None
     parameters: tuple[Parameter, ...] = ()
     status: int = 200
 
@@ -100,8 +100,8 @@ OPERATIONS: Final = (
         (400, 403, 404, 500), parameters=(_NAME,),
     ),
     Operation(
-        "patch", "/ipyllm/api/conversations/{name}", "Renames a conversation.", {_JSON: shapes.Renamed},
-        (400, 403, 404, 409, 413, 500), RenameBody, parameters=(_NAME,),
+        "patch", "/ipyllm/api/conversations/{name}", "Renames a conversation, or shows another version of an answer.",
+        {_JSON: shapes.Changed}, (400, 403, 404, 409, 413, 500), ConversationChange, parameters=(_NAME,),
     ),
     Operation(
         "delete", "/ipyllm/api/conversations/{name}", "Deletes a conversation.", {_JSON: shapes.Deleted},

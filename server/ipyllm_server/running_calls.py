@@ -116,6 +116,7 @@ class RunningCalls:
         tags: Mapping[str, str] | None = None,
         conversation: str | None = None,
         history: ConversationHistory | None = None,
+        before: str | None = None,
         tools: Sequence[Mapping[str, Any]] = (),
         is_wanted: Callable[[], bool] = lambda: True,
         **options: Any,
@@ -136,6 +137,8 @@ class RunningCalls:
             Name of the conversation, for the ledger.
         history : ConversationHistory, optional
             What was said before; as much of it is sent as fits the model's context window.
+        before : str, optional
+            Only the turns before the one with this key.
         tools : sequence of mapping
             Functions of the client in the protocol's shape: the model's calls of them are part of the answer.
         is_wanted : callable
@@ -163,7 +166,7 @@ class RunningCalls:
                 )
                 note = None
                 if history is not None:
-                    options["conversation_history"], note = _history(history, prompt, service, options)
+                    options["conversation_history"], note = _history(history, before, prompt, service, options)
                 request = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
                 if tools:
                     request = service.resolve(request.with_params(tools=[*tools]))
@@ -240,6 +243,7 @@ class RunningCalls:
 
 def _history(
     history: ConversationHistory,
+    before: str | None,
     prompt: str | Sequence[Mapping[str, Any]],
     service: BaseLLMService,
     options: Mapping[str, Any],
@@ -247,4 +251,5 @@ def _history(
     """Return the messages to send before a question, and a note about those left out."""
     question = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [*map(dict, prompt)]
     longest = options.get("max_tokens") or options.get("max_completion_tokens")
-    return history.preceding(question, service.context_window, max_tokens=longest, model=service.full_name)
+    window = service.context_window
+    return history.preceding(question, window, before=before, max_tokens=longest, model=service.full_name)

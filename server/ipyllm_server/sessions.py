@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ipyllm.conversations.history import ConversationHistory
 from ipyllm_server.chat_session import ChatSession
-from ipyllm_server.user_conversations import Conversation
+from ipyllm_server.conversation import Conversation
 
 if TYPE_CHECKING:
     from ipyllm_server.running_calls import RunningCalls
@@ -47,7 +46,7 @@ class ChatSessions:
     async def begin(self, user: str, conversation: str | None) -> ChatSession:
         """Return a new session, in a conversation by name or one that ends with it."""
         if conversation is None:
-            found = Conversation(user, "", ConversationHistory())
+            found = Conversation(user, "")
         else:
             found = await self._conversations.get(user, conversation)
         session = ChatSession(self._calls, found, is_named=conversation is not None)

@@ -22,7 +22,7 @@ from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
 from ipyllm_server.base_handler import BaseHandler, JsonErrors, NoLoginCookie
-from ipyllm_server.chat_body import AskMessage, is_conversation_name
+from ipyllm_server.chat_body import AskMessage, ShowMessage, is_conversation_name
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
 from ipyllm_server.refusals import Refusal, as_refusal, error_body
@@ -156,21 +156,28 @@ class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, Ba
             case "stop":
                 session.stop()
             case "history":
-                messages, unfinished = session.conversation.messages(), session.unfinished
-                summaries = await session.conversation.summaries()
-                # Together: with the history, a page that was reloaded asks for the running answer over another socket.
-                self._send(
-                    {"type": "history", "messages": messages, "unfinished": unfinished},
-                    {"type": "summaries", "summaries": summaries},
-                )
+                await self._send_history(session)
+            case "show":
+                session.show(as_shape(fields, ShowMessage).call_id)
+                await self._send_history(session)
             case "clear":
                 with session.conversation:
                     session.conversation.clear()
-                self._send({"type": "history", "messages": [], "unfinished": 0})
+                self._send({"type": "history", "messages": [], "answers": [], "unfinished": 0})
             case "ping":
                 self._send({"type": "pong"})
             case _:
-                raise Refusal(400, "A message has a 'type': ask, stop, history, clear or ping.", "bad_request")
+                raise Refusal(400, "A message has a 'type': ask, stop, history, show, clear or ping.", "bad_request")
+
+    async def _send_history(self, session: ChatSession) -> None:
+        messages, answers = session.conversation.messages(), session.conversation.answers()
+        unfinished = session.unfinished
+        summaries = await session.conversation.summaries()
+        # Together: with the history, a page that was reloaded asks for the running answer over another socket.
+        self._send(
+            {"type": "history", "messages": messages, "answers": answers, "unfinished": unfinished},
+            {"type": "summaries", "summaries": summaries},
+        )
 
     def on_close(self) -> None:
         """Keep the session for a while, unless the client said good-bye."""

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from ipyllm_server import user_conversations
+from ipyllm_server.conversation import Conversation
 from ipyllm_server.user_conversations import UserConversations
 from tests.fakes import answer, reset
 from tests.server.chat_server import Reply
@@ -107,6 +107,22 @@ def test_a_renamed_conversation_goes_on_under_its_new_name(server, model):
     assert {"before", "after ü"} & set(names(server)) == {"after ü"}
 
 
+def test_a_renamed_conversation_keeps_its_date_and_its_place_in_the_list(server, model):
+    for name in ("older", "deleted before", "newer"):
+        server.chat(name, conversation=name)
+    with server.request("DELETE", f"{PATH}/deleted%20before") as response:  # its row is newer than what gets its name
+        response.read()
+    dates = {each["name"]: each["saved_at"] for each in server.get(PATH).json["conversations"]}
+    assert patch(server, "older", {"name": "deleted before"}).status == 200
+    listed = server.get(PATH).json["conversations"][:2]
+    assert [(each["name"], each["saved_at"]) for each in listed] == [
+        ("newer", dates["newer"]),
+        ("deleted before", dates["older"]),
+    ]
+    server.chat("On with it.", conversation="deleted before")
+    assert names(server)[0] == "deleted before"
+
+
 def test_a_conversation_that_is_open_and_empty_swaps_names_with_one_that_takes_its_name(server, model):
     server.chat("One", conversation="full")
     with closing(Client(server, query="conversation=empty&")) as client:
@@ -134,7 +150,7 @@ def test_a_conversation_is_not_renamed_to_one_that_there_is_or_while_it_answers(
 
 def test_of_two_renames_at_once_one_is_refused(monkeypatch):
     kept = UserConversations()
-    monkeypatch.setattr(user_conversations, "_look_up", lambda user, name: None)
+    monkeypatch.setattr(Conversation, "look_up", Conversation)
 
     async def main():
         found = await kept.get("ana", "c")

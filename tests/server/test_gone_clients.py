@@ -5,12 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from ipyllm.conversations.history import ConversationHistory
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import ChatSession, Cursor
+from ipyllm_server.conversation import Conversation
 from ipyllm_server.refusals import Refusal
 from ipyllm_server.running_calls import RunningCalls
-from ipyllm_server.user_conversations import Conversation
 from ipyllm_server.user_limits import Limits, UserLimits
 from tests.fakes import FakeLLM, answer
 
@@ -61,7 +60,7 @@ def test_a_request_whose_client_has_gone_starts_no_call(fake):
 def test_a_session_that_is_closed_before_its_call_starts_asks_nothing_and_frees_its_conversation(fake):
     async def main():
         limits = SlowLimits()
-        conversation = Conversation("ana", "lesson", ConversationHistory())
+        conversation = Conversation("ana", "lesson")
         session = ChatSession(RunningCalls(limits), conversation, is_named=False)
         asking = asyncio.create_task(session.ask(AskMessage(message="Hi")))
         await limits.is_asked.wait()
@@ -81,7 +80,7 @@ def test_stop_before_the_call_starts_ends_the_answer(fake):
 
     async def main():
         limits = SlowLimits()
-        session = ChatSession(RunningCalls(limits), Conversation("ana", "", ConversationHistory()), is_named=False)
+        session = ChatSession(RunningCalls(limits), Conversation("ana", ""), is_named=False)
         asking = asyncio.create_task(session.ask(AskMessage(message="Hi")))
         await limits.is_asked.wait()
         session.stop()

@@ -10,7 +10,7 @@ from tornado.web import RequestHandler
 
 from ipyllm_server.app import ChatServer
 from ipyllm_server.base_handler import UnknownRoute
-from ipyllm_server.chat_body import AskMessage, ChatBody, CompletionBody
+from ipyllm_server.chat_body import AskMessage, ChatBody, CompletionBody, ConversationChange, ShowMessage
 from ipyllm_server.openapi import openapi_document
 from tests.fakes import answer
 from tests.server.classroom import TOKENS
@@ -91,6 +91,17 @@ def test_fields_are_described_by_the_docstrings_of_their_models():
         (AskMessage, {"message": "Hi", "id": "q"}),
         (AskMessage, {"message": "Hi", "id": ""}),
         (AskMessage, {}),
+        (ChatBody, {"message": "Hi", "conversation": "c", "replaces": "01"}),
+        (ChatBody, {"message": "Hi", "conversation": "c", "replaces": None}),
+        (ChatBody, {"message": "Hi", "replaces": "01"}),
+        (ChatBody, {"message": "Hi", "conversation": None, "replaces": "01"}),
+        (ConversationChange, {"name": "new"}),
+        (ConversationChange, {"version": "01", "name": None}),
+        (ConversationChange, {"version": "01", "name": "new"}),
+        (ConversationChange, {}),
+        (ConversationChange, {"version": None}),
+        (ShowMessage, {"call_id": "01"}),
+        (ShowMessage, {"version": "01"}),
     ],
 )
 def test_a_schema_allows_what_its_model_allows(shape, value):

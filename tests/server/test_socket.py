@@ -188,7 +188,7 @@ def test_the_history_names_the_answer_that_it_does_not_have_yet(client, model):
     client.send("ask", message="Count")
     client.until("text")
     client.send("history")
-    assert client.until("history") == {"type": "history", "messages": [], "unfinished": 1}
+    assert client.until("history") == {"type": "history", "messages": [], "answers": [], "unfinished": 1}
     client.send("stop")
     client.until("done")
     client.send("history")
