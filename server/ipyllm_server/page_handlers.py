@@ -26,7 +26,7 @@ _POLICY: Final = (
 _STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
 _MODULES: Final = (
     *("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js"),
-    *("queue.js", "chat/conversations.js"),
+    *("queue.js", "chat/conversations.js", "chat/edit_form.js", "chat/message_keys.js", "chat/version_switch.js"),
 )
 _OWN_MODULES: Final = (
     "api.js",
@@ -38,6 +38,7 @@ _OWN_MODULES: Final = (
     "background_chats.js",
     "question_queue.js",
     "text_composer.js",
+    "page_frame.js",
     "page.js",
 )
 _IMPORT: Final = re.compile(r"^import \{[^}]*\} from [^;]*;\n", re.MULTILINE)

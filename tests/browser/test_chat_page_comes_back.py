@@ -1,6 +1,7 @@
 """The page of the chat server after a broken connection or a reload: nothing is lost, shown twice, or asked twice."""
 
 import re
+from urllib.parse import quote
 
 import pytest
 
@@ -226,5 +227,74 @@ def test_a_stopped_answer_says_so_after_its_conversation_is_opened_again_and_can
         assert page.inner_text(".ipyllm-away[role=status]") == ""
         page.click(".ipyllm-conversation b:text-is('Stopped, then left')")
         page.click(".ipyllm-error:has-text('The answer was stopped.') >> text=Try again")
-        wait_for_end(page, 2)
-        assert answers(page) == ["one", "Hello from the fake."]
+        page.wait_for_selector(".ipyllm-text:has-text('Hello from the fake.')")
+        wait_for_end(page, 1)
+        assert answers(page) == ["Hello from the fake."]
+        assert page.inner_text(".ipyllm-branch") == "2/2"  # the other is kept
+
+
+@pytest.mark.parametrize("ends", ["before", "during", "after"])
+def test_after_a_reload_answers_of_other_conversations_go_on_and_are_marked(servers, model, ends):
+    name, server = f"Goes on, ends {ends}", servers[1]
+    with opened(servers) as page:
+        ask_and_hold(page, model, name)
+        page.click("text=New chat")
+        page.wait_for_selector(f"[data-name='{name}'] .ipyllm-mark-running")
+        if ends == "before":
+            model.skip_pauses()
+            page.wait_for_selector(f"[data-name='{name}'] .ipyllm-mark-new")
+        elif ends == "during":  # while no page is there
+            address = page.url
+            page.goto("about:blank")
+            model.skip_pauses()
+            path = f"/ipyllm/api/conversations/{quote(name)}"
+            model.wait_for(lambda: server.get(path).json.get("messages", [{}])[-1].get("content") == "one two")
+            page.goto(address)
+        page.reload()
+        if ends == "after":
+            page.wait_for_selector(f"[data-name='{name}'] .ipyllm-mark-running")
+            model.skip_pauses()
+        page.wait_for_selector(f"[data-name='{name}'] .ipyllm-mark-new")
+        page.click(f".ipyllm-conversation b:text-is('{name}')")
+        page.wait_for_selector(".ipyllm-exchange .ipyllm-text:has-text('one two')")
+        assert questions(page) == [name]
+        assert page.locator(".ipyllm-error:visible").count() == 0
+        page.reload()
+        page.wait_for_selector(".ipyllm-conversation[aria-current]")
+        assert page.locator(".ipyllm-mark").count() == 0
+
+
+def test_an_answer_that_another_conversation_lost_is_known_by_its_history(servers, model):
+    with opened(servers) as page:
+        for name in ("Kept all the same", "Lost for good"):
+            page.click("text=New chat")
+            ask_and_hold(page, model, name)
+        page.click("text=New chat")
+        page.wait_for_selector("[data-name='Lost for good'] .ipyllm-mark-running")
+        page.evaluate("""() => { const kept = JSON.parse(sessionStorage.getItem("ipyllm-unseen"));
+            for (const [, chat] of kept) chat.session = "gone";
+            kept[1][1].asked.id = "never asked";
+            window.addEventListener("pagehide", () => sessionStorage.setItem("ipyllm-unseen", JSON.stringify(kept)));
+        }""")
+        model.skip_pauses()
+        page.wait_for_selector("[data-name='Lost for good'] .ipyllm-mark-new")
+        page.reload()
+        page.wait_for_selector("[data-name='Kept all the same'] .ipyllm-mark-new")
+        page.wait_for_selector("[data-name='Lost for good'] .ipyllm-mark-failed")
+        page.click(".ipyllm-conversation b:text-is('Lost for good')")
+        page.wait_for_selector(".ipyllm-error:has-text('before an answer came') >> text=Try again")
+
+
+def test_a_question_that_a_reload_kept_from_being_sent_is_asked_after_it(servers, model):
+    with opened(servers) as page:
+        page.add_init_script("""const isFirst = !sessionStorage.getItem("was here");
+            sessionStorage.setItem("was here", "1");
+            window.WebSocket = class extends WebSocket { // which the first time hears nothing of the server
+                set onmessage(listener) { super.onmessage = isFirst ? () => {} : listener; }
+            };""")
+        page.reload()
+        ask(page, "Kept from being sent")
+        page.wait_for_selector("[title='Stop the answer']")
+        page.click("text=New chat")
+        page.reload()
+        page.wait_for_selector("[data-name='Kept from being sent'] .ipyllm-mark-new")

@@ -1,5 +1,6 @@
 // The log of a conversation: its exchanges, those without an answer too, and which of them is in sight.
 
+import { MessageKeys } from "./chat/message_keys.js";
 import { h } from "./dom.js";
 import { ExchangeView, STOPPED, textOf } from "./exchange.js";
 import { tabMemory } from "./tab_memory.js";
@@ -9,91 +10,139 @@ const MARKED_MS = 4000;
 
 /** Shows exchanges. */
 export class ChatLog {
-  /** @param {{conversation: () => string | null, tryAgain: (text: string, begun?: () => void) => void}} actions */
+  /** @param {{conversation: () => string | null} & import("./exchange.js").ExchangeActions} actions */
   constructor(actions) {
     this.actions = actions;
     /** @type {Map<number, ExchangeView>} */
     this.answered = new Map(); // those of the history, by the number of the answer's message
+    /** @type {ExchangeView[]} */
+    this.views = []; // those that are shown
+    this.isIdle = true;
     this.scrollsWithAnswer = true;
     this.log = h("div", { class: "ipyllm-log", role: "log", "aria-label": "Chat", tabindex: 0, scroll: () => {
       this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
       this.newest.hidden = this.scrollsWithAnswer;
     } });
+    this.keys = new MessageKeys(this.log);
     this.newest = h("button", { type: "button", class: "ipyllm-button ipyllm-newest", hidden: true, click: () => this.scrollToEnd() }, "To the newest");
     this.element = h("div", { class: "ipyllm-middle" }, this.log, this.newest);
   }
 
   clear() {
-    this.log.replaceChildren(h("p", { class: "ipyllm-nothing" }, "Ask a question to begin."));
+    this.draw([]);
   }
 
-  /** Read the messages of a history; `show` shows them. @param {any[]} messages */
-  read(messages) {
+  /** Read the messages of a history; `show` shows them. @param {any[]} messages @param {{call_id: string | null, question: number, versions: string[]}[]} answers */
+  read(messages, answers) {
     this.answered.clear();
+    const byQuestion = new Map(answers.map((answer) => [answer.question, answer]));
     /** @type {string[]} */
-    let questions = [];
+    let questions = [], known = byQuestion.get(-1);
     for (const [at, { role, content, html, status }] of messages.entries()) {
       if (role === "user") questions.push(textOf(content));
+      known = byQuestion.get(at) ?? known;
       if (role !== "assistant" || html === undefined) continue;
-      const view = new ExchangeView(questions.join("\n\n"));
+      const view = this.newView(questions.join("\n\n"));
       view.update({ part: "text", from: 0, blocks: [html], tail: "" });
       view.end({ content: textOf(content) });
-      if (status === "cancelled") view.showError(STOPPED, () => this.actions.tryAgain(view.question));
+      view.setCall(known?.call_id ?? null, known?.versions ?? []);
+      if (status === "cancelled") view.showError(STOPPED);
       this.answered.set(at, view);
       questions = [];
     }
   }
 
-  /** Show the history with the questions that have no answer. @param {ExchangeView | null} running what comes after it */
+  /** @param {string} question @param {number} [elapsed] seconds since it was asked */
+  newView(question, elapsed) {
+    const view = new ExchangeView(question, this.actions, elapsed);
+    view.setIdle(this.isIdle);
+    return view;
+  }
+
+  /** Show the history with the questions that have no answer. @param {ExchangeView | null} running what comes after it, or in the place of an answer */
   show(running) {
-    const views = [...this.answered.values()];
-    for (const { text, error, after, summary } of tabMemory.unanswered(this.actions.conversation()).reverse()) {
-      const view = new ExchangeView(text);
-      view.end({ summary });
-      this.showUnanswered(view, error);
-      views.splice(after, 0, view);
+    let views = [...this.answered.values()];
+    for (const question of tabMemory.unanswered(this.actions.conversation()).reverse()) {
+      const at = views.findIndex(({ call }) => call === question.after);
+      if (question.after !== null && at < 0) continue; // it belongs to another version
+      const view = this.newView(question.text);
+      view.replaces = question.replaces ?? null;
+      view.end({ summary: question.summary });
+      this.showUnanswered(view, question);
+      views.splice(at + 1, 0, view);
     }
-    if (running) views.push(running);
-    if (views.length) this.log.replaceChildren(...views.map((view) => view.element));
-    else this.clear();
+    if (running) views = [...this.before(running.replaces, views), running];
+    this.draw(views);
     this.scrollToEnd();
+  }
+
+  /** @param {string | null} call of an answer, or null @param {ExchangeView[]} views @returns {ExchangeView[]} those before it; for null all */
+  before(call, views) {
+    const at = call === null ? -1 : views.findIndex((view) => view.call === call);
+    return at < 0 ? views : views.slice(0, at);
+  }
+
+  /** @param {ExchangeView[]} views */
+  draw(views) {
+    this.views = views;
+    if (views.length) this.log.replaceChildren(...views.map((view) => view.element));
+    else this.log.replaceChildren(h("p", { class: "ipyllm-nothing" }, "Ask a question to begin."));
+    this.keys.refresh();
+  }
+
+  /** @param {boolean} idle whether a question can be asked */
+  setIdle(idle) {
+    this.isIdle = idle;
+    for (const view of this.views) view.setIdle(idle);
+    this.keys.refresh();
   }
 
   /** @param {(string | null)[]} summaries of the messages of the history */
   summarise(summaries) {
     for (const [at, view] of this.answered) view.summarise(summaries[at] ?? "");
+    this.keys.refresh();
   }
 
-  /** @param {ExchangeView} view */
-  append(view) {
-    this.log.querySelector(".ipyllm-nothing")?.remove();
-    this.log.append(view.element);
+  /** Show a question whose answer is awaited, in the place of another if it replaces that. @param {string} question @param {string | null} replaces @param {number} [elapsed] seconds since it was asked */
+  begin(question, replaces, elapsed) {
+    const view = this.newView(question, elapsed);
+    view.replaces = replaces;
+    view.after = this.lastCall;
+    view.calls = this.views.find(({ call }) => call !== null && call === replaces)?.calls ?? [];
+    this.draw([...this.before(replaces, this.views), view]);
+    return view;
+  }
+
+  /** The call of the last answer that is shown; null if there is none. @returns {string | null} */
+  get lastCall() {
+    return this.views.filter(({ call }) => call !== null).at(-1)?.call ?? null;
+  }
+
+  /** The call of the last answer of the history that was read. @returns {string | null} */
+  get lastRead() {
+    return [...this.answered.values()].at(-1)?.call ?? null;
   }
 
   /** @param {ExchangeView} view */
   remove(view) {
-    view.element.remove();
-    if (!this.log.children.length) this.clear();
+    this.draw(this.views.filter((other) => other !== view));
   }
 
-  /** The last question has no answer: keep it. @param {ExchangeView} view @param {string} error @param {string} summary */
+  /** The last question has no answer: keep it. @param {ExchangeView} view @param {string} error @param {string} [summary] */
   addUnanswered(view, error, summary) {
-    this.showUnanswered(view, error);
-    this.keepUnanswered({ text: view.question, error, after: this.countAnswered(), summary });
+    const question = { text: view.question, error, after: view.after, replaces: view.replaces, summary };
+    this.keepUnanswered(question);
+    this.showUnanswered(view, question);
   }
 
-  /** How many exchanges are shown that have, or await, an answer. */
-  countAnswered() {
-    return this.log.querySelectorAll(".ipyllm-exchange:not(.ipyllm-unanswered)").length;
-  }
-
-  /** @param {ExchangeView} view @param {string} error */
-  showUnanswered(view, error) {
+  /** @param {ExchangeView} view @param {import("./tab_memory.js").Unanswered} question */
+  showUnanswered(view, question) {
     view.element.classList.add("ipyllm-unanswered");
-    view.showError(error, () => this.actions.tryAgain(view.question, () => {
-      view.element.remove();
-      this.forgetUnanswered(view.question, error);
-    }));
+    view.drop = () => {
+      this.remove(view);
+      this.forgetUnanswered(question.text, question.error);
+    };
+    view.showError(question.error);
   }
 
   /** @param {import("./tab_memory.js").Unanswered} question */
@@ -112,7 +161,33 @@ export class ChatLog {
   /** The last question gets its answer after all. @param {string} text @param {string} error */
   dropLastUnanswered(text, error) {
     this.forgetUnanswered(text, error);
-    this.log.lastElementChild?.remove();
+    this.draw(this.views.slice(0, -1));
+  }
+
+  /** Edit the last question. */
+  editLast() {
+    this.views.at(-1)?.edit(this.actions.focusComposer);
+  }
+
+  /** @param {ExchangeView} view @returns {{at: number, top: number}} where it stands */
+  placeOf(view) {
+    return { at: this.views.indexOf(view), top: this.topOf(view) };
+  }
+
+  /** Let the exchange at a place stand where another stood. @param {{at: number, top: number}} place @param {boolean} later whether it is a later version */
+  async keepPlace({ at, top }, later) {
+    const view = this.views[at];
+    if (!view) return;
+    view.versions.focus(later);
+    for (let frame = 0; frame < 3; frame += 1) { // they get their sizes when they are in sight
+      this.log.scrollTop += this.topOf(view) - top;
+      await new Promise(requestAnimationFrame);
+    }
+  }
+
+  /** @param {ExchangeView} view @returns {number} pixels between the top of the log and its own */
+  topOf(view) {
+    return view.element.getBoundingClientRect().top - this.log.getBoundingClientRect().top;
   }
 
   /** Scroll to the first exchange with what was searched, and mark it. @param {string} query */

@@ -1,13 +1,12 @@
 // The page of the chat server: conversations, a log, a composer. It asks, and shows what comes over the WebSocket.
 
-import { request } from "./api.js";
-import { BackgroundChats } from "./background_chats.js";
+import { askMessage, BackgroundChats } from "./background_chats.js";
 import { ChatLog } from "./chat_log.js";
 import { STILL_STREAMING } from "./composer.js";
 import { ChatConnection } from "./connection.js";
 import { ConversationList } from "./conversation_list.js";
-import { button, h } from "./dom.js";
-import { ExchangeView, STOPPED } from "./exchange.js";
+import { NO_ANSWER, reasonOf, STOPPED } from "./exchange.js";
+import { PageFrame } from "./page_frame.js";
 import { QuestionQueue } from "./question_queue.js";
 import { tabMemory } from "./tab_memory.js";
 import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
@@ -15,9 +14,11 @@ import { TEXT_LIMITS, TextComposer } from "./text_composer.js";
 /** How an answer ended, for screen readers. @type {Record<string, string>} */
 const ENDS = { ok: "The answer is complete.", cancelled: STOPPED };
 const AFTER_ALL = 999_999_999; // the number of no answer: those before are asked for as history
-const NO_ANSWER = "The connection was lost before an answer came.";
 
-/** `isAssumed`: that it gets no answer, after a reload. @typedef {{id: string, text: string, model: string, isBegun: boolean, isAssumed: boolean}} Asked */
+/**
+ * `isAssumed`: that it gets no answer, after a reload. `replaces`: the call of the answer in whose place it is asked.
+ * @typedef {{id: string, text: string, model: string, replaces: string | null, isBegun: boolean, isAssumed: boolean}} Asked
+ */
 
 class Page {
   constructor() {
@@ -25,6 +26,7 @@ class Page {
     this.connection = null;
     /** @type {string | null} */
     this.conversation = null;
+    this.frame = new PageFrame();
     this.conversations = new ConversationList({
       current: () => this.conversation,
       marks: () => this.background.marks,
@@ -33,19 +35,24 @@ class Page {
       renamed: (name, to) => this.renamed(name, to),
       showError: (message) => this.showError(message),
     });
-    this.background = new BackgroundChats(() => void this.conversations.load());
-    /** @type {ExchangeView | null} */
+    this.background = new BackgroundChats(() => void this.conversations.load(), (...chat) => this.connect(...chat));
+    /** @type {import("./exchange.js").ExchangeView | null} */
     this.running = null;
     /** @type {Asked | null} */
     this.asked = null;
     this.isGreeted = false; // whether the server has said hello to this connection
     this.failure = ""; // why the running answer ends, before it does
     this.query = ""; // for which the conversation was found
-    this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
-    this.log = new ChatLog({ conversation: () => this.conversation, tryAgain: (text, begun) => this.tryAgain(text, begun) });
-    this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
-    this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
-    this.status = h("div", { class: "ipyllm-away", role: "status" });
+    /** @type {Omit<import("./tab_memory.js").Unanswered, "after"> | null} */
+    this.refused = null; // a question in the place of another
+    /** @type {{at: number, top: number, later: boolean} | null} */
+    this.place = null; // of the version that was chosen
+    this.log = new ChatLog({
+      conversation: () => this.conversation,
+      ask: (view, text) => this.askAgain(view, text),
+      select: (view, call) => this.select(view, call),
+      focusComposer: () => this.composer.input.focus(),
+    });
     this.composer = new TextComposer({
       send: (text) => {
         tabMemory.setDraft(this.conversation, "");
@@ -54,7 +61,7 @@ class Page {
       },
       queues: true,
       stop: () => this.connection?.send({ type: "stop" }),
-      editLast: () => {},
+      editLast: () => this.log.editLast(),
       showError: (message) => this.showError(message),
       draft: (text) => tabMemory.setDraft(this.conversation, text),
       limits: () => TEXT_LIMITS,
@@ -70,11 +77,10 @@ class Page {
     });
     window.addEventListener("pagehide", () => this.composer.close());
     this.composer.input.setAttribute("aria-label", "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer.");
-    document.body.append(h("div", { class: "ipyllm-widget ipyllm-chat ipyllm-site" },
-      h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), this.conversations.fold,
-        h("button", { type: "button", class: "ipyllm-button", click: () => this.begin() }, "New chat"), this.model),
-      h("div", { class: "ipyllm-body" }, this.conversations.element,
-        h("main", { class: "ipyllm-main" }, this.log.element, this.hint, this.notice, this.status, this.queue.element, this.composer.element))));
+    this.frame.show({
+      fold: this.conversations.fold, side: this.conversations.element, log: this.log.element,
+      queue: this.queue.element, composer: this.composer.element, begin: () => this.begin(),
+    });
     this.composer.takeDrops(document.body);
     setInterval(() => this.running?.tick(), 1000);
   }
@@ -89,22 +95,12 @@ class Page {
     this.composer.showDraft(tabMemory.draft(kept?.conversation ?? null));
     this.log.clear();
     this.composer.input.focus();
+    this.background.comeBack();
     if (kept) {
       this.asked = kept.asked;
       this.open(kept.conversation, kept.session);
     }
-    await Promise.all([this.loadModels(), this.conversations.load()]);
-  }
-
-  async loadModels() {
-    try {
-      const { models } = await request("api/models");
-      this.model.replaceChildren(...models.map((/** @type {string} */ name) => h("option", {}, name)));
-      const chosen = localStorage.getItem("ipyllm-model");
-      if (models.includes(chosen)) this.model.value = chosen;
-    } catch (error) {
-      this.showError(`The models cannot be listed: ${/** @type {Error} */ (error).message}`);
-    }
+    await Promise.all([this.frame.loadModels(), this.conversations.load()]);
   }
 
   /** Remember what this tab shows, so that a reload shows it again. */
@@ -129,15 +125,17 @@ class Page {
     this.composer.keepDraft();
     this.composer.takeAway();
     if (connection && conversation !== null && running?.isRunning) {
-      this.background.keep(conversation, { connection, asked, isGreeted, failure, question: running.question, after: this.log.countAnswered() - 1 });
+      const { question, after, replaces } = running;
+      this.background.keep(conversation, { connection, asked, isGreeted, failure, question, after, replaces });
     } else connection?.close();
     this.connection = this.conversation = this.asked = this.running = null;
     this.failure = "";
+    this.place = this.refused = null;
     this.setRunning(false);
     this.queue.load();
     this.showError("");
-    this.showHint("");
-    this.announce("");
+    this.frame.showHint("");
+    this.frame.announce("");
     this.conversations.show(false);
   }
 
@@ -175,20 +173,26 @@ class Page {
   /** @param {boolean} running whether an answer is being given, or waited for */
   setRunning(running) {
     this.composer.setRunning(running);
+    this.log.setIdle(!running);
     this.queue.draw();
   }
 
   /** @param {string} conversation @param {string} [session] @param {number} [answer] */
   open(conversation, session = "", answer = AFTER_ALL) {
     this.reset(conversation);
+    this.connection = this.connect(conversation, session, answer);
+  }
+
+  /** @param {string} conversation @param {string} session @param {number} answer @returns {ChatConnection} */
+  connect(conversation, session, answer) {
     /** @type {ChatConnection} */
     const connection = new ChatConnection(new URL("ws", location.href.replace(/^http/, "ws")).href.split("?")[0], {
       hello: (message) => (connection === this.connection ? this.onHello(message) : this.background.onHello(connection, message.resumed)),
       message: (message) => (connection === this.connection ? this.onMessage(message) : this.background.onMessage(connection, message)),
-      lost: () => connection === this.connection && this.showHint("The connection is lost. Connecting again …"),
+      lost: () => connection === this.connection && this.frame.showHint("The connection is lost. Connecting again …"),
       closed: (reason) => (connection === this.connection ? this.onClosed(reason) : this.background.onClosed(connection)),
     }, { conversation, session, answer });
-    this.connection = connection;
+    return connection;
   }
 
   /** Show a conversation again whose answer went on. @param {string} conversation @param {ChatConnection} connection */
@@ -209,7 +213,7 @@ class Page {
 
   /** @param {{resumed: boolean}} message */
   onHello({ resumed }) {
-    this.showHint("");
+    this.frame.showHint("");
     const connection = /** @type {ChatConnection} */ (this.connection);
     const isFirst = !this.isGreeted;
     this.isGreeted = true;
@@ -230,27 +234,28 @@ class Page {
       case "history": this.showHistory(message); break;
       case "summaries": this.log.summarise(message.summaries); break;
       case "answer": this.onAnswer(message); break;
-      case "html": this.running?.update(message); this.announce("The answer has begun."); break;
+      case "html": this.running?.update(message); this.frame.announce("The answer has begun."); break;
       case "error": this.onError(message); break;
       case "done": this.onDone(message);
     }
     this.log.follow();
   }
 
-  /** @param {{messages: any[], unfinished: number}} history with the number of the answer that is not among the messages yet, or 0 */
-  showHistory({ messages, unfinished }) {
-    this.log.read(messages);
+  /** @param {{messages: any[], answers: any[], unfinished: number}} history with the number of the answer that is not among the messages yet, or 0 */
+  showHistory({ messages, answers, unfinished }) {
+    this.log.read(messages, answers);
     const isAnswered = messages.some(({ id }) => id !== undefined && id === this.asked?.id);
     if (this.asked) {
       const wasAssumed = this.asked.isAssumed;
       if (wasAssumed) this.log.forgetUnanswered(this.asked.text, NO_ANSWER);
       this.asked.isAssumed = (this.isReloaded || wasAssumed) && !isAnswered && !unfinished;
-      if (this.asked.isAssumed) this.log.keepUnanswered({ text: this.asked.text, error: NO_ANSWER, after: this.log.answered.size });
+      if (this.asked.isAssumed) this.log.keepUnanswered({ text: this.asked.text, error: NO_ANSWER, after: this.log.lastRead, replaces: this.asked.replaces });
     }
+    if (this.refused) this.log.keepUnanswered({ ...this.refused, after: this.log.lastRead });
+    this.refused = null;
     if (this.isLost && this.asked && !isAnswered) {
-      this.composer.restore(this.asked.text, []);
+      this.takeBack(this.asked, "The connection was lost before the answer began.");
       this.asked = null;
-      this.showError("The connection was lost before the answer began. Send the question again.");
     }
     if (this.isLost) this.setRunning(false);
     if (!this.running?.isRunning || this.isLost) this.running = null;
@@ -262,13 +267,23 @@ class Page {
     this.query = "";
     if (isAnswered) this.asked = null;
     this.keep();
-    if (unfinished || this.running) return;
+    if (this.place) void this.log.keepPlace(this.place, this.place.later);
+    const isChosen = this.place !== null;
+    this.place = null;
+    if (unfinished || this.running || isChosen) return;
     if (isAnswered) this.queue.sendNext();
     else this.queue.hold();
   }
 
-  /** @param {{question: string | null, elapsed_s: number}} message */
-  onAnswer({ question, elapsed_s }) {
+  /** A question was not asked: give it back. @param {Asked} asked @param {string} reason */
+  takeBack({ text, replaces }, reason) {
+    if (replaces) this.log.keepUnanswered({ text, error: reason, after: this.log.lastRead, replaces });
+    else this.composer.restore(text, []);
+    if (!replaces) this.showError(`${reason} Send the question again.`);
+  }
+
+  /** @param {{question: string | null, replaces: string | null, elapsed_s: number}} message */
+  onAnswer({ question, replaces, elapsed_s }) {
     if (this.asked && question === this.asked.id) {
       this.asked.isBegun = true;
       if (this.asked.isAssumed) { // it was about to begin when the page was loaded
@@ -276,7 +291,9 @@ class Page {
         this.asked.isAssumed = false;
       }
     }
-    if (!this.running?.isRunning) this.showQuestion(question !== null && question === this.asked?.id ? this.asked.text : "…", elapsed_s);
+    if (!this.running?.isRunning) {
+      this.running = this.log.begin(question !== null && question === this.asked?.id ? this.asked.text : "…", replaces, elapsed_s);
+    }
     this.setRunning(true);
     if (!this.conversations.names.includes(this.conversation ?? "")) this.conversations.load();
   }
@@ -288,13 +305,18 @@ class Page {
       return;
     }
     if (question !== null && question === this.asked?.id && this.running?.isRunning) { // refused: nothing was asked
-      this.log.remove(this.running);
-      this.running = null;
+      const { running, asked } = this;
+      this.running = this.asked = null;
       this.queue.isHeld = true;
       this.setRunning(false);
-      this.composer.restore(this.asked?.text ?? "", []);
-      this.asked = null;
       this.keep();
+      if (running.replaces) {
+        this.refused = { text: running.question, error: error.message, replaces: error.code === "not_found" ? null : running.replaces };
+        this.connection?.send({ type: "history" }); // what it would have replaced
+        return;
+      }
+      this.log.remove(running);
+      this.composer.restore(asked?.text ?? "", []);
     }
     this.showError(error.message);
   }
@@ -303,32 +325,46 @@ class Page {
   onDone(message) {
     const { running, failure } = this;
     this.running?.end(message);
-    this.setRunning(false);
     if (running && !message.content) {
-      this.log.addUnanswered(running, failure || (message.status === "cancelled" ? "Stopped before the first word." : "The answer is empty."), message.summary);
-    } else if (running && (failure || message.status === "cancelled")) running.showError(failure || STOPPED, () => this.tryAgain(running.question));
+      this.log.addUnanswered(running, reasonOf(failure, message.status), message.summary);
+      if (running.replaces) this.connection?.send({ type: "history" }); // what it would have replaced
+    } else if (running) {
+      running.setCall(message.call_id, [...running.calls, message.call_id]);
+      if (failure || message.status === "cancelled") running.showError(failure || STOPPED);
+    }
+    this.setRunning(false);
     this.failure = "";
     this.asked = null; // it is in the history, or among those without an answer
     this.keep();
-    this.announce(ENDS[message.status] ?? "The answer failed.");
+    this.frame.announce(ENDS[message.status] ?? "The answer failed.");
     if (!message.content || !this.conversations.saved.has(this.conversation ?? "")) this.conversations.load();
     if (failure || message.status === "cancelled" || !message.content) this.queue.hold();
     else this.queue.sendNext();
   }
 
-  /** Ask a question again. @param {string} text @param {() => void} [begun] called unless another answer still streams */
-  tryAgain(text, begun = () => {}) {
+  /** Ask a question again, edited or not, in its place. @param {import("./exchange.js").ExchangeView} view @param {string} text @returns {boolean} whether it was possible */
+  askAgain(view, text) {
     if (this.composer.running) {
       this.showError(STILL_STREAMING);
-      return;
+      return false;
     }
-    begun();
-    this.send(text);
+    view.drop?.();
+    void this.send(text, view.call ?? view.replaces);
+    this.composer.input.focus();
+    return true;
+  }
+
+  /** Show another version of a question where this one stands. @param {import("./exchange.js").ExchangeView} view @param {string} call */
+  select(view, call) {
+    this.showError("");
+    this.place = { ...this.log.placeOf(view), later: view.calls.indexOf(call) > view.calls.indexOf(view.call ?? "") };
+    if (!this.connection) this.open(/** @type {string} */ (this.conversation));
+    this.connection?.send({ type: "show", call_id: call });
   }
 
   /** @param {string} reason */
   onClosed(reason) {
-    this.showHint("");
+    this.frame.showHint("");
     this.queue.isHeld = true;
     this.setRunning(false);
     this.showError(reason || "The server closed the connection.");
@@ -336,8 +372,8 @@ class Page {
     this.connection = null;
   }
 
-  /** @param {string} text */
-  async send(text) {
+  /** @param {string} text @param {string | null} [replaces] the call of the answer in whose place it is asked */
+  async send(text, replaces = null) {
     this.showError("");
     this.setRunning(true);
     if (this.conversation === null && !(await this.beginNew(text))) {
@@ -345,8 +381,8 @@ class Page {
       return;
     }
     if (!this.connection) this.open(/** @type {string} */ (this.conversation));
-    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.model.value, isBegun: false, isAssumed: false };
-    this.showQuestion(text);
+    this.asked = { id: crypto.randomUUID?.() ?? String(Math.random()), text, model: this.frame.model.value, replaces, isBegun: false, isAssumed: false };
+    this.running = this.log.begin(text, replaces);
     this.ask();
     this.keep();
     this.log.scrollToEnd();
@@ -365,31 +401,12 @@ class Page {
 
   /** Send the question. */
   ask() {
-    const { id, text, model } = /** @type {Asked} */ (this.asked);
-    this.connection?.send({ type: "ask", id, message: text, ...(model ? { model } : {}) });
-  }
-
-  /** @param {string} text @param {number} [elapsed] seconds since it was asked */
-  showQuestion(text, elapsed = 0) {
-    this.running = new ExchangeView(text, elapsed);
-    this.log.append(this.running);
-  }
-
-  /** Tell screen readers, once. @param {string} sentence */
-  announce(sentence) {
-    if (this.status.textContent !== sentence) this.status.textContent = sentence;
+    this.connection?.send(askMessage(/** @type {Asked} */ (this.asked)));
   }
 
   /** @param {string} message the error, or "" */
   showError(message) {
-    this.notice.hidden = !message;
-    this.notice.replaceChildren(...(message ? [h("span", { dir: "auto" }, message), button("close", "Dismiss", () => this.showError(""))] : []));
-  }
-
-  /** @param {string} hint */
-  showHint(hint) {
-    this.hint.hidden = !hint;
-    this.hint.textContent = hint;
+    this.frame.showError(message);
   }
 }
 

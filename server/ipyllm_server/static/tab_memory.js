@@ -1,9 +1,12 @@
 // What a tab remembers over a reload: the chat that it shows, and of each conversation what no history has: a draft, questions without an answer, and those that wait.
 
-const CHAT = "ipyllm-chat", DRAFT = "ipyllm-drafts", UNANSWERED = "ipyllm-unanswered", QUEUE = "ipyllm-queue"; // keys of the tab's storage
+const CHAT = "ipyllm-chat", DRAFT = "ipyllm-drafts", UNANSWERED = "ipyllm-unanswered", QUEUE = "ipyllm-queue", UNSEEN = "ipyllm-unseen"; // keys of the tab's storage
 const MOST_UNANSWERED = 20; // of a conversation
 
-/** A question without an answer: how many answers stand before it, why it has none, and what the call took. @typedef {{text: string, error: string, after: number, summary?: string}} Unanswered */
+/**
+ * A question without an answer: why it has none, the call of the answer before it, that of the answer whose place it takes, and what its own call took.
+ * @typedef {{text: string, error: string, after: string | null, replaces?: string | null, summary?: string}} Unanswered
+ */
 
 /** @param {string} key @param {unknown} value */
 function remember(key, value) {
@@ -51,6 +54,10 @@ export const tabMemory = {
   queue(conversation) { return listOf(QUEUE, conversation); },
   /** @param {string | null} conversation @param {string[]} questions */
   setQueue(conversation, questions) { setList(QUEUE, conversation, questions); },
+
+  /** Chats whose answers go on unseen, by conversation. @returns {[string, import("./background_chats.js").KeptChat][]} */
+  get unseen() { return remembered(UNSEEN) ?? []; },
+  set unseen(chats) { remember(UNSEEN, chats); },
 
   /** Forget what belongs to a conversation, or keep it for its new name. @param {string | null} conversation null: one that has none yet @param {string | null} to */
   move(conversation, to) {

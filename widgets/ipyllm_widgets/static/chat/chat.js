@@ -203,7 +203,7 @@ class ChatView extends LiveView {
     this.scrollsWithAnswer = false;
     if (await this.ask("select", { turn: id, branch })) return;
     this.drawNow();
-    this.views.get(this.state.order[at])?.focusVersions(isLater);
+    this.views.get(this.state.order[at])?.versions.focus(isLater);
     await this.scrollTo(turn, before);
   }
 

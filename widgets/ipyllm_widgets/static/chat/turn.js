@@ -4,7 +4,9 @@ import { button, copyButton, h, shownText } from "../dom.js";
 import { FilesView } from "../files.js";
 import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
+import { editForm } from "./edit_form.js";
 import { TokensView } from "./tokens.js";
+import { VersionSwitch } from "./version_switch.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
@@ -25,17 +27,16 @@ export class TurnView {
     this.turn = null;
     this.startedAt = performance.now();
     this.waitingLine = new WaitingLine();
-    this.branchKey = "";
     this.question = h("div", { class: "ipyllm-words", dir: "auto" });
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
     this.files = new FilesView((at, then) => actions.requestText(id, "file", then, at));
-    this.branch = h("span", { class: "ipyllm-branch" });
+    this.versions = new VersionSwitch((version) => actions.select(id, version));
     this.copyQuestion = copyButton("Copy question", (copy) => this.withText(copy));
     this.questionActions = h(
       "div",
       { class: "ipyllm-actions", role: "toolbar", "aria-label": "Question" },
-      this.branch,
+      this.versions.element,
       button("edit", "Edit and ask again", () => this.edit()),
       this.copyQuestion,
       button("delete", "Delete question and answer", () => actions.remove(id)),
@@ -88,7 +89,7 @@ export class TurnView {
     if (before?.text !== turn.text || before?.chars !== turn.chars) this.showQuestion(turn);
     if (before?.images !== turn.images) this.showImages(turn.images);
     this.files.update(turn.files);
-    this.showBranch(turn.branch, idle);
+    this.versions.update(turn.branch, idle);
     for (const [name, view] of Object.entries(this.parts)) view.update(turn.parts[name] ?? { blocks: [], tail: "" });
     const interrupted = gone && turn.status === "running";
     const running = turn.status === "running" && !interrupted;
@@ -162,25 +163,6 @@ export class TurnView {
     this.images.hidden = !addresses.length;
   }
 
-  /** @param {[number, number]} position @param {boolean} idle */
-  showBranch([position, count], idle) {
-    const key = `${position}/${count}/${idle}`;
-    if (this.branchKey === key) return;
-    this.branchKey = key;
-    this.branch.hidden = count < 2;
-    const before = button("left", "Earlier version", () => this.actions.select(this.id, position - 1));
-    const after = button("right", "Later version", () => this.actions.select(this.id, position + 1));
-    const label = h("span", { "aria-label": `Version ${position} of ${count}`, role: "img" }, `${position}/${count}`);
-    for (const action of [before, after]) action.tabIndex = -1;
-    this.branch.replaceChildren(...(position > 1 ? [before] : []), label, ...(position < count ? [after] : []));
-  }
-
-  /** Give the focus to a button that shows another version. @param {boolean} later whether rather the one that shows a later */
-  focusVersions(later) {
-    const buttons = [...this.branch.querySelectorAll("button")];
-    (later ? buttons.pop() : buttons[0])?.focus({ preventScroll: true });
-  }
-
   /** @param {Turn} turn @param {boolean} idle */
   showError(turn, idle) {
     const { reasoning, tools } = turn.parts;
@@ -199,36 +181,18 @@ export class TurnView {
   edit(draft, giveBack = () => this.questionActions.querySelector("button[title^='Edit']")?.focus()) {
     this.withText((full) => {
       const text = draft ?? full;
-      const area = h("textarea", { class: "ipyllm-input", "aria-label": "Edit the question", dir: "auto", rows: 3 });
-      area.value = text;
       const close = () => {
-        form.replaceWith(this.bubble);
+        form.element.replaceWith(this.bubble);
         this.questionActions.hidden = false;
         giveBack();
       };
-      const save = async () => {
+      const form = editForm(text, { close, save: async (edited) => {
         close();
-        if (!(await this.actions.edit(this.id, area.value))) this.edit(area.value, giveBack); // keeps what was typed
-      };
-      area.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-        if (event.isComposing) return;
-        if (event.key === "Escape") close();
-        else if (event.key === "Enter" && !event.shiftKey) save();
-        else return;
-        event.preventDefault();
-        event.stopPropagation();
-      });
-      const form = h(
-        "div",
-        { class: "ipyllm-edit" },
-        area,
-        h("button", { type: "button", class: "ipyllm-button ipyllm-primary", click: save }, "Ask again"),
-        h("button", { type: "button", class: "ipyllm-button", click: close }, "Cancel"),
-      );
-      this.bubble.replaceWith(form);
+        if (!(await this.actions.edit(this.id, edited))) this.edit(edited, giveBack); // keeps what was typed
+      } });
+      this.bubble.replaceWith(form.element);
       this.questionActions.hidden = true;
-      area.focus();
-      area.setSelectionRange(text.length, text.length);
+      form.focus();
     });
   }
 }
