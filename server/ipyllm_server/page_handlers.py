@@ -26,7 +26,8 @@ _POLICY: Final = (
 _STYLES: Final = ("chat/chat.css", "composer.css", "widget.css")
 _MODULES: Final = (
     *("dom.js", "patch.js", "part.js", "prompt_menu.js", "files.js", "composer.js"),
-    *("queue.js", "chat/conversations.js", "chat/edit_form.js", "chat/message_keys.js", "chat/version_switch.js"),
+    *("queue.js", "chat/conversations.js", "chat/edit_form.js", "chat/message_keys.js"),
+    *("chat/question_text.js", "chat/version_switch.js"),
 )
 _OWN_MODULES: Final = (
     "api.js",

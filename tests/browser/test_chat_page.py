@@ -198,6 +198,38 @@ def test_conversations_are_searched_and_renamed(servers, model):
         page.wait_for_selector(".ipyllm-conversation b:text-is('Of cats')")
 
 
+def test_a_long_question_is_folded_copied_edited_and_found_as_a_whole(servers, model):
+    text = "Summarise this. " + 200 * "many words " + "the last ones"
+    with opened(servers) as page:
+        page.fill("textarea", text)
+        page.keyboard.press("Enter")
+        wait_for_end(page)
+        assert len(page.inner_text(".ipyllm-words")) < 1300
+        assert last_call(model)["messages"][0]["content"] == text
+        page.click("[title='Edit and ask again']")
+        assert page.input_value(".ipyllm-edit textarea") == text
+        page.keyboard.press("Escape")
+        page.click(f"text=Show all {len(text):,} characters")
+        assert page.inner_text(".ipyllm-words") == text
+        page.fill("[type=search]", "the last ones")
+        page.wait_for_selector(".ipyllm-excerpt:has-text('the last ones')")
+        page.click(".ipyllm-conversation")
+        page.wait_for_selector(".ipyllm-exchange.ipyllm-found .ipyllm-link")
+
+
+def test_a_narrow_page_tells_of_answers_in_other_conversations_without_the_list(servers, model):
+    with opened(servers, width=420) as page:
+        ask_and_hold(page, model, "On a phone")
+        page.click("text=New chat")
+        page.wait_for_selector(".ipyllm-fold.ipyllm-busy[title='“On a phone”: answering …']")
+        model.skip_pauses()
+        page.wait_for_selector(".ipyllm-fold.ipyllm-set[title='“On a phone”: new answer']")
+        assert page.inner_text(".ipyllm-away[role=status]") == "“On a phone”: new answer"
+        page.click(".ipyllm-fold")
+        page.click(".ipyllm-conversation b:text-is('On a phone')")
+        page.wait_for_selector(".ipyllm-fold:not(.ipyllm-set):not(.ipyllm-busy)")
+
+
 def test_the_line_below_an_answer_that_streams_never_says_waiting(servers, model):
     with opened(servers) as page:
         page.evaluate("setInterval = () => 0")

@@ -122,6 +122,8 @@ def test_an_edit_that_fails_leaves_the_conversation_and_can_be_tried_again(serve
             page.wait_for_selector(".ipyllm-exchange:nth-child(3) .ipyllm-error:has-text('No such luck.')")
             assert questions(page) == ["Fails first", "Two", "Uno"]
             assert versions(page) == []
+            note = page.inner_text(".ipyllm-exchange:nth-child(3) .ipyllm-reply")
+            assert "This was an edit of “Fails first”, which stays as it was." in note
             page.reload()
         model.reply(answer("uno"))
         page.click("text=Try again")
@@ -129,6 +131,16 @@ def test_an_edit_that_fails_leaves_the_conversation_and_can_be_tried_again(serve
         wait_for_end(page, 1)
         assert (questions(page), versions(page)) == (["Uno"], ["2/2"])
         assert page.locator(".ipyllm-error:visible").count() == 0
+
+
+def test_an_answer_that_is_not_given_again_stays_and_the_failure_says_so(servers, model):
+    with opened(servers) as page:
+        begin(page, model, ("Again and again", "1"))
+        model.reply(error(400, "No such luck."))
+        page.click("[title='Answer again']")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-error:has-text('No such luck.')")
+        assert "The one above stays." in page.inner_text(".ipyllm-exchange:nth-child(2)")
+        assert questions(page) == ["Again and again", "Again and again"]
 
 
 def test_a_failed_question_is_edited_where_it_stands(servers, model):

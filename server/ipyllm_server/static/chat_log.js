@@ -69,6 +69,8 @@ export class ChatLog {
       view.replaces = question.replaces ?? null;
       view.end({ summary: question.summary });
       this.showUnanswered(view, question);
+      const replaced = views.find(({ call }) => call !== null && call === view.replaces);
+      if (replaced) view.showReplaced(replaced.question);
       views.splice(at + 1, 0, view);
     }
     if (running) views = [...this.before(running.replaces, views), running];
@@ -193,7 +195,7 @@ export class ChatLog {
   /** Scroll to the first exchange with what was searched, and mark it. @param {string} query */
   showFound(query) {
     const plain = (/** @type {string} */ text) => text.split(/\s+/).join(" ").trim().toLowerCase();
-    const wanted = plain(query), found = wanted && [...this.log.children].find((each) => plain(each.textContent ?? "").includes(wanted));
+    const wanted = plain(query), found = wanted && this.views.find(({ element, question }) => plain(`${question} ${element.textContent}`).includes(wanted))?.element;
     if (!found) return;
     found.classList.add("ipyllm-found");
     setTimeout(() => found.classList.remove("ipyllm-found"), MARKED_MS);

@@ -1,7 +1,7 @@
 // The user's conversations, at the side of the page: open, search, rename, delete, and names for new ones.
 
 import { request } from "./api.js";
-import { ConversationsPanel } from "./chat/conversations.js";
+import { ConversationsPanel, markOpener } from "./chat/conversations.js";
 import { h } from "./dom.js";
 
 const NAME_CHARS = 60;
@@ -9,8 +9,8 @@ const SHOWN = 300; // rows; the search finds the others
 
 /**
  * What the list asks of the page; `current` is the name of the conversation that it shows, or null.
- * `marks` says what goes on in others.
- * @typedef {{current: () => string | null, marks: () => Record<string, string>, open: (name: string, query: string) => void, deleted: (name: string) => void,
+ * `marks` says what goes on in others, `tell` which of them have ended.
+ * @typedef {{current: () => string | null, tell: (news: string) => void, marks: () => Record<string, string>, open: (name: string, query: string) => void, deleted: (name: string) => void,
  *   renamed: (name: string, to: string) => void, showError: (message: string) => void}} ListActions
  */
 
@@ -24,6 +24,8 @@ export class ConversationList {
     /** @type {Set<string>} */
     this.saved = new Set(); // names of those that the list shows with their dates
     this.loads = 0;
+    /** @type {Record<string, string>} */
+    this.marks = {};
     this.panel = new ConversationsPanel({
       find: () => void this.load(),
       open: actions.open,
@@ -42,6 +44,7 @@ export class ConversationList {
   }
 
   async load() {
+    this.mark();
     const load = (this.loads += 1), query = this.panel.query.value.trim();
     try {
       const all = await request("api/conversations");
@@ -58,6 +61,13 @@ export class ConversationList {
     } catch (error) {
       this.actions.showError(`The conversations cannot be listed: ${/** @type {Error} */ (error).message}`);
     }
+  }
+
+  /** Show what goes on in others on the button too, which is all of the list that a narrow page always has. */
+  mark() {
+    const marks = this.actions.marks(), news = markOpener(this.fold, this.marks, marks);
+    this.marks = marks;
+    if (news) this.actions.tell(news);
   }
 
   /** @param {string} name */

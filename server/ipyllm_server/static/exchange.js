@@ -1,11 +1,13 @@
 // The view of a question and its answer. What it shows comes as HTML from the server, sanitised there.
 
 import { editForm } from "./chat/edit_form.js";
+import { QuestionText } from "./chat/question_text.js";
 import { VersionSwitch } from "./chat/version_switch.js";
 import { button, copyButton, h, shownText } from "./dom.js";
 import { PartView } from "./part.js";
 
 export const STOPPED = "The answer was stopped.";
+const NAMED_CHARS = 60;
 export const NO_ANSWER = "The connection was lost before an answer came.";
 
 /** Return why there is no answer. @param {string} failure what the server said, or "" @param {string} status with which the call ended */
@@ -55,8 +57,9 @@ export class ExchangeView {
     this.versions = new VersionSwitch((version) => actions.select(this, this.calls[version - 1]));
     this.editButton = button("edit", "Edit and ask again", () => this.edit());
     this.againButton = button("regenerate", "Answer again", () => actions.ask(this, question));
-    this.words = h("div", { class: "ipyllm-words", dir: "auto" }, question);
-    this.bubble = h("div", { class: "ipyllm-bubble" }, this.words);
+    const words = new QuestionText((then) => then(question));
+    words.update(question, [...question].length);
+    this.bubble = h("div", { class: "ipyllm-bubble" }, words.words, words.unfoldButton);
     this.questionActions = h("div", { class: "ipyllm-actions", role: "toolbar", "aria-label": "Question" },
       this.versions.element, this.editButton, copyButton("Copy question", (copy) => copy(question)));
     this.foot = h("div", { class: "ipyllm-foot", role: "toolbar", "aria-label": "Answer", hidden: true },
@@ -122,6 +125,13 @@ export class ExchangeView {
     const { reasoning, text } = this.parts;
     const activity = text.blocks.length || text.tail ? "answering" : reasoning.blocks.length || reasoning.tail ? "thinking" : "waiting";
     this.waiting.textContent = seconds ? `${activity} · ${seconds} s` : activity;
+  }
+
+  /** Say which question this one would have replaced, had it got an answer. @param {string} question */
+  showReplaced(question) {
+    const words = question.length > NAMED_CHARS ? `${[...question].slice(0, NAMED_CHARS).join("")} …` : question;
+    this.note.textContent = question === this.question ? "Another answer was asked for. The one above stays." : `This was an edit of “${words}”, which stays as it was.`;
+    this.note.hidden = false;
   }
 
   /** @param {string} message */

@@ -30,6 +30,7 @@ class Page {
     this.conversations = new ConversationList({
       current: () => this.conversation,
       marks: () => this.background.marks,
+      tell: (news) => this.frame.announce(news),
       open: (name, query) => this.choose(name, query),
       deleted: (name) => this.forget(name),
       renamed: (name, to) => this.renamed(name, to),

@@ -4,7 +4,7 @@ import { button, h } from "../dom.js";
 import { menuButton } from "../menu.js";
 import { cellInserter } from "../new_cell.js";
 import { LiveView, rendererOf } from "../view.js";
-import { ConversationsPanel, MARKS } from "./conversations.js";
+import { ConversationsPanel, markOpener } from "./conversations.js";
 import { MessageKeys } from "./message_keys.js";
 import { QueueView } from "../queue.js";
 import { TurnView } from "./turn.js";
@@ -304,15 +304,9 @@ class ChatView extends LiveView {
   /** Show what goes on in conversations that are not shown. @param {Record<string, string>} elsewhere */
   showElsewhere(elsewhere) {
     this.conversations.setCurrent(this.state.settings.conversation, elsewhere);
-    const names = Object.keys(elsewhere);
-    const said = (/** @type {string} */ name) => `“${name}”: ${MARKS[elsewhere[name]]}`;
-    const ended = names.filter((name) => elsewhere[name] !== "running");
-    const came = ended.filter((name) => this.elsewhere[name] === "running");
-    if (came.length) this.news.textContent = came.map(said).join(", ");
+    const news = markOpener(this.conversationsButton, this.elsewhere, elsewhere);
+    if (news) this.news.textContent = news;
     this.elsewhere = elsewhere;
-    this.conversationsButton.classList.toggle("ipyllm-set", ended.length > 0);
-    this.conversationsButton.classList.toggle("ipyllm-busy", names.length > 0 && !ended.length);
-    this.conversationsButton.title = names.map(said).join(", ");
   }
 
   /** @param {string} message */

@@ -8,6 +8,19 @@ const SEARCH_AFTER_MS = 250; // without a key
 export const MARKS = { running: "answering …", new: "new answer", failed: "failed" };
 
 /**
+ * Show on the button that opens the panel what goes on in conversations that are not shown.
+ * @param {HTMLElement} opener @param {Record<string, string>} before @param {Record<string, string>} elsewhere @returns {string} which of them have ended since, in words
+ */
+export function markOpener(opener, before, elsewhere) {
+  const names = Object.keys(elsewhere), ended = names.filter((name) => elsewhere[name] !== "running");
+  const said = (/** @type {string} */ name) => `“${name}”: ${MARKS[elsewhere[name]]}`;
+  opener.classList.toggle("ipyllm-set", ended.length > 0);
+  opener.classList.toggle("ipyllm-busy", names.length > 0 && !ended.length);
+  opener.title = names.map(said).join(", ");
+  return ended.filter((name) => before[name] === "running").map(said).join(", ");
+}
+
+/**
  * @typedef {{name: string, turns?: number, changed: string, title: string, excerpt: string}} Listed
  * @typedef {{find: (query: string) => void, open: (name: string, query: string) => void,
  *   rename: (name: string, to: string) => Promise<boolean>, remove: (name: string) => void}} ConversationActions

@@ -5,6 +5,7 @@ import { FilesView } from "../files.js";
 import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
 import { editForm } from "./edit_form.js";
+import { QuestionText } from "./question_text.js";
 import { TokensView } from "./tokens.js";
 import { VersionSwitch } from "./version_switch.js";
 
@@ -14,8 +15,6 @@ import { VersionSwitch } from "./version_switch.js";
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
  *   requestText: (id: string, part: "question" | "answer" | "tokens" | "file", then: (text: string) => void, file?: number) => void}} TurnActions
  */
-
-const FOLD_ABOVE = 1200; // characters of a question
 
 /** Shows one turn; an update touches only what has changed. */
 export class TurnView {
@@ -27,8 +26,7 @@ export class TurnView {
     this.turn = null;
     this.startedAt = performance.now();
     this.waitingLine = new WaitingLine();
-    this.question = h("div", { class: "ipyllm-words", dir: "auto" });
-    this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
+    this.question = new QuestionText((then) => this.withText(then));
     this.images = h("div", { class: "ipyllm-images" });
     this.files = new FilesView((at, then) => actions.requestText(id, "file", then, at));
     this.versions = new VersionSwitch((version) => actions.select(id, version));
@@ -41,7 +39,7 @@ export class TurnView {
       this.copyQuestion,
       button("delete", "Delete question and answer", () => actions.remove(id)),
     );
-    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.unfoldButton, this.files.element);
+    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question.words, this.question.unfoldButton, this.files.element);
     const reasoning = h("div");
     this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
     const tools = h("div"), text = h("div", { class: "ipyllm-text" });
@@ -86,7 +84,7 @@ export class TurnView {
     this.turn = turn;
     this.idle = idle;
     this.gone = gone;
-    if (before?.text !== turn.text || before?.chars !== turn.chars) this.showQuestion(turn);
+    if (before?.text !== turn.text || before?.chars !== turn.chars) this.question.update(turn.text, turn.chars);
     if (before?.images !== turn.images) this.showImages(turn.images);
     this.files.update(turn.files);
     this.versions.update(turn.branch, idle);
@@ -131,22 +129,6 @@ export class TurnView {
     const line = text || reasoning ? "" : this.waitingLine.text(now);
     const activity = line || (text ? "answering" : reasoning ? "thinking" : "waiting");
     this.waiting.textContent = [this.turn.footer, activity, line || !seconds ? "" : `${seconds} s`].filter(Boolean).join(" · ");
-  }
-
-  /** @param {Turn} turn */
-  showQuestion(turn) {
-    const long = turn.chars > FOLD_ABOVE;
-    this.question.textContent = long ? `${[...turn.text].slice(0, FOLD_ABOVE).join("")} …` : turn.text;
-    this.question.hidden = !turn.text;
-    this.unfoldButton.hidden = !long;
-    this.unfoldButton.textContent = `Show all ${turn.chars.toLocaleString()} characters`;
-  }
-
-  unfold() {
-    this.withText((text) => {
-      this.question.textContent = text;
-      this.unfoldButton.hidden = true;
-    });
   }
 
   /** @param {(text: string) => void} then */
