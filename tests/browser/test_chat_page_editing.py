@@ -143,6 +143,36 @@ def test_an_answer_that_is_not_given_again_stays_and_the_failure_says_so(servers
         assert questions(page) == ["Again and again", "Again and again"]
 
 
+def test_what_comes_last_is_in_sight(servers, model):
+    with opened(servers, width=420, height=800) as page:
+
+        def in_sight(selector):
+            page.wait_for_selector(selector)
+            page.wait_for_function(
+                """selector => { const log = document.querySelector(".ipyllm-log").getBoundingClientRect();
+                    const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
+                    return top >= log.top && bottom <= log.bottom; }""",
+                arg=selector,
+            )
+
+        begin(page, model, *((f"{text} " * 80, text) for text in ("First", "Second", "Third")))
+        model.reply(error(400, "No such luck."))
+        page.click(".ipyllm-exchange:nth-child(1) [title='Answer again']")
+        in_sight(".ipyllm-exchange:nth-child(4) .ipyllm-error")
+        model.reply(answer("one two", gap=100))
+        ask(page, "Held")
+        in_sight(".ipyllm-running .ipyllm-text p")
+        for text in ("Waits", "Waits, too"):
+            ask(page, text)
+        page.wait_for_selector(".ipyllm-queued li:nth-child(2)")
+        in_sight(".ipyllm-running .ipyllm-text p")
+        page.keyboard.press("Escape")
+        page.click("text=New chat")
+        page.click(".ipyllm-fold")
+        page.click(".ipyllm-conversation")
+        in_sight(".ipyllm-exchange:last-child .ipyllm-foot")
+
+
 def test_a_failed_question_is_edited_where_it_stands(servers, model):
     with opened(servers) as page:
         begin(page, model, ("Before it", "1"))
@@ -204,3 +234,30 @@ def test_editing_is_accessible_and_fits(servers, model, width, scheme):
             assert box["x"] + box["width"] <= width
         assert violations(page, "body") == []
         page.wrong.clear()  # axe itself is evaluated, which the policy tells
+
+
+@pytest.mark.parametrize("loses", ["page", "session"])
+def test_an_edit_that_is_lost_before_its_answer_can_be_tried_again_and_replaces_nothing(servers, model, loses):
+    with opened(servers) as page:
+        page.add_init_script("""window.WebSocket = class extends WebSocket {
+            constructor(url) {
+                super(window.isGone ? url.replace(/session=[^&]*/, "session=gone") : url);
+                window.sockets = [...(window.sockets ?? []), this];
+            }
+        };""")
+        page.reload()
+        begin(page, model, (f"Loses its {loses}", "1"), ("Two", "2"))
+        model.reply(answer("uno", ttft=100))
+        n_before = len(model.requests)
+        edit(page, 1, "Uno")
+        model.wait_for(lambda: any(request.json for request in model.requests[n_before:]))
+        if loses == "page":
+            page.evaluate("""() => { const kept = JSON.parse(sessionStorage.getItem("ipyllm-chat"));
+                sessionStorage.setItem("ipyllm-chat", JSON.stringify({...kept, session: "gone"})); }""")
+            page.reload()
+        else:
+            page.evaluate("() => { window.isGone = true; sockets.at(-1).close(4000); }")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3) .ipyllm-error:has-text('The connection was lost before')")
+        assert questions(page) == [f"Loses its {loses}", "Two", "Uno"]
+        assert "stays as it was" in page.inner_text(".ipyllm-exchange:nth-child(3)")
+        page.wait_for_selector("[title='Send']")

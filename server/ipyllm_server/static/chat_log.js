@@ -24,6 +24,8 @@ export class ChatLog {
       this.newest.hidden = this.scrollsWithAnswer;
     } });
     this.keys = new MessageKeys(this.log);
+    // Exchanges get their sizes when they are in sight, and the log its own when questions wait or the composer grows.
+    this.sizes = new ResizeObserver(() => this.follow());
     this.newest = h("button", { type: "button", class: "ipyllm-button ipyllm-newest", hidden: true, click: () => this.scrollToEnd() }, "To the newest");
     this.element = h("div", { class: "ipyllm-middle" }, this.log, this.newest);
   }
@@ -89,6 +91,8 @@ export class ChatLog {
     this.views = views;
     if (views.length) this.log.replaceChildren(...views.map((view) => view.element));
     else this.log.replaceChildren(h("p", { class: "ipyllm-nothing" }, "Ask a question to begin."));
+    this.sizes.disconnect();
+    for (const element of [this.log, ...views.map((view) => view.element)]) this.sizes.observe(element);
     this.keys.refresh();
   }
 
@@ -181,6 +185,7 @@ export class ChatLog {
     const view = this.views[at];
     if (!view) return;
     view.versions.focus(later);
+    this.scrollsWithAnswer = false;
     for (let frame = 0; frame < 3; frame += 1) { // they get their sizes when they are in sight
       this.log.scrollTop += this.topOf(view) - top;
       await new Promise(requestAnimationFrame);
@@ -197,6 +202,7 @@ export class ChatLog {
     const plain = (/** @type {string} */ text) => text.split(/\s+/).join(" ").trim().toLowerCase();
     const wanted = plain(query), found = wanted && this.views.find(({ element, question }) => plain(`${question} ${element.textContent}`).includes(wanted))?.element;
     if (!found) return;
+    this.scrollsWithAnswer = false;
     found.classList.add("ipyllm-found");
     setTimeout(() => found.classList.remove("ipyllm-found"), MARKED_MS);
     found.scrollIntoView({ block: "start" });
