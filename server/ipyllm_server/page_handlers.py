@@ -40,6 +40,7 @@ _OWN_MODULES: Final = (
     "question_queue.js",
     "text_composer.js",
     "page_frame.js",
+    "shown_chat.js",
     "page.js",
 )
 _IMPORT: Final = re.compile(r"^import \{[^}]*\} from [^;]*;\n", re.MULTILINE)

@@ -198,7 +198,27 @@ def test_conversations_are_searched_and_renamed(servers, model):
         page.wait_for_selector(".ipyllm-conversation b:text-is('Of cats')")
 
 
-def test_a_long_question_is_folded_copied_edited_and_found_as_a_whole(servers, model):
+def test_a_conversation_that_goes_on_is_the_first_of_the_list_again(servers, model):
+    with opened(servers) as page:
+        begin_chat(page, model, "Begun first", "1")
+        begin_chat(page, model, "Begun second", "2")
+        assert page.locator(".ipyllm-conversation b").all_inner_texts()[:2] == ["Begun second", "Begun first"]
+        page.click(".ipyllm-conversation b:text-is('Begun first')")
+        page.wait_for_selector(".ipyllm-text:has-text('1')")
+        page.click("[title='Rename “Begun second”']")
+        page.fill("input[aria-label^='New name']", "Renamed")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-name='Renamed']:first-child")
+        ask(page, "It goes on")
+        wait_for_end(page, 2)
+        page.wait_for_selector("[data-name='Begun first']:first-child")
+        page.click("[title='Rename “Renamed”']")
+        page.fill("input[aria-label^='New name']", "Renamed again")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("[data-name='Renamed again']:nth-child(2)")  # a name is no change
+
+
+def test_a_long_question_is_folded_edited_and_found_as_a_whole(servers, model):
     text = "Summarise this. " + 200 * "many words " + "the last ones"
     with opened(servers) as page:
         page.fill("textarea", text)

@@ -216,6 +216,10 @@ def test_a_version_that_is_gone_is_told_and_nothing_is_lost(servers, model):
         edit(page, 1, "Edited here")
         page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-error:has-text('not among those that are shown')")
         assert questions(page) == ["Edited elsewhere", "Edited here"]
+        with server.request("DELETE", path) as response:
+            response.read()
+        page.click("[title='Earlier version']")
+        page.wait_for_selector(".ipyllm-notice:has-text('not among those of the answers that are shown')")
 
 
 @needs_axe

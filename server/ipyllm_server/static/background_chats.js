@@ -6,7 +6,7 @@ import { tabMemory } from "./tab_memory.js";
 /**
  * `connection` is null after the end; `asked` is the question whose answer the history has, or will have; `question` its words, `after` the call of the answer before it,
  * `replaces` that of the answer in whose place it is asked.
- * @typedef {{connection: import("./connection.js").ChatConnection | null, asked: import("./page.js").Asked | null, isGreeted: boolean, question: string,
+ * @typedef {{connection: import("./connection.js").ChatConnection | null, asked: import("./shown_chat.js").Asked | null, isGreeted: boolean, question: string,
  *   after: string | null, replaces: string | null, failure: string, mark: string}} BackgroundChat
  * What outlives a reload: `session` and `answer` are those of the connection.
  * @typedef {Omit<BackgroundChat, "connection" | "isGreeted"> & {session: string, answer: number}} KeptChat
@@ -130,7 +130,7 @@ export class BackgroundChats {
   }
 }
 
-/** Return the message that asks a question. @param {import("./page.js").Asked} asked */
+/** Return the message that asks a question. @param {import("./shown_chat.js").Asked} asked */
 export function askMessage({ id, text, model, replaces }) {
   return { type: "ask", id, message: text, ...(model ? { model } : {}), ...(replaces ? { replaces } : {}) };
 }

@@ -21,8 +21,6 @@ export class ConversationList {
     this.actions = actions;
     /** @type {string[]} */
     this.names = []; // of all
-    /** @type {Set<string>} */
-    this.saved = new Set(); // names of those that the list shows with their dates
     this.loads = 0;
     /** @type {Record<string, string>} */
     this.marks = {};
@@ -49,7 +47,6 @@ export class ConversationList {
     try {
       const all = await request("api/conversations");
       this.names = all.conversations.map((/** @type {{name: string}} */ { name }) => name);
-      this.saved = new Set(all.conversations.filter((/** @type {{saved_at: string | null}} */ { saved_at }) => saved_at).map((/** @type {{name: string}} */ { name }) => name));
       const { conversations } = query ? await request(`api/conversations?${new URLSearchParams({ query })}`) : all;
       if (load !== this.loads) return; // another one began meanwhile
       this.panel.current = this.actions.current() ?? "";
