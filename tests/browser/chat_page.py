@@ -20,7 +20,7 @@ def opened(servers, *, user="ana", width=1000, height=700, scheme="light"):
     page.wrong = wrong
     page.set_default_timeout(90_000)
     page.goto(f"{server.url}/ipyllm/?token={TOKENS[user]}")
-    page.wait_for_function("() => document.querySelector('select option') && !location.search")
+    page.wait_for_function("() => document.querySelector('select option:not([value])') && !location.search")
     try:
         yield page
         assert wrong == []

@@ -40,7 +40,7 @@ def test_a_question_is_answered_as_it_streams_and_nothing_of_it_runs(servers, mo
         assert page.locator(".ipyllm-text td").first.inner_text() == "Bern"
         assert page.locator(".ipyllm-text math").count() == 1
         assert page.locator(".ipyllm-text :is(script, [onerror], img)").count() == 0
-        assert page.title() == "Chat"
+        assert page.title() == "Which city is the capital? – Chat"
         assert "lab/tiny" in page.inner_text(".ipyllm-foot")
         assert page.locator(".ipyllm-bubble").inner_text() == "Which city is the capital?"
         assert page.locator(".ipyllm-conversation[aria-current] b").inner_text() == "Which city is the capital?"
@@ -216,6 +216,29 @@ def test_a_conversation_that_goes_on_is_the_first_of_the_list_again(servers, mod
         page.fill("input[aria-label^='New name']", "Renamed again")
         page.keyboard.press("Enter")
         page.wait_for_selector("[data-name='Renamed again']:nth-child(2)")  # a name is no change
+
+
+@pytest.mark.parametrize("width", [420, 1200])
+def test_the_page_says_which_conversation_it_shows(servers, model, width):
+    name = f"A long name for a conversation at {width}"
+    with opened(servers, width=width) as page:
+        assert page.title() == page.inner_text("h1") == "Chat"
+        ask(page, name)
+        wait_for_end(page)
+        assert (page.title(), page.text_content("h1")) == (f"{name} – Chat", name)
+        heading, new_chat = (page.locator(each).bounding_box() for each in ("h1", "text=New chat"))
+        assert abs(heading["y"] + heading["height"] / 2 - new_chat["y"] - new_chat["height"] / 2) < 3  # in one line
+        assert heading["width"] > 60
+        page.reload()
+        page.wait_for_function("name => document.title.startsWith(name)", arg=name)
+        if width < 800:
+            page.click(".ipyllm-fold")
+        page.click(f"[title='Rename “{name}”']")
+        page.fill("input[aria-label^='New name']", f"Another, {width}")
+        page.keyboard.press("Enter")
+        page.wait_for_function("() => document.title.startsWith('Another')")
+        page.click("text=New chat")
+        assert page.title() == page.inner_text("h1") == "Chat"
 
 
 def test_a_long_question_is_folded_edited_and_found_as_a_whole(servers, model):

@@ -51,7 +51,7 @@ def test_a_conversation_goes_on_from_an_edited_question_and_the_other_version_st
         page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
         assert (questions(page), answers(page)) == (["Zero", "One", "Two"], ["0", "1", "2"])
         assert versions(page) == ["1/2"]
-        page.wait_for_function("document.activeElement.title === 'Later version'")  # for the next press of a key
+        page.wait_for_function("() => document.activeElement.title === 'Later version'")  # for the next press of a key
         page.reload()
         page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
         page.click("[title='Later version']")
@@ -139,7 +139,7 @@ def test_an_answer_that_is_not_given_again_stays_and_the_failure_says_so(servers
         model.reply(error(400, "No such luck."))
         page.click("[title='Answer again']")
         page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-error:has-text('No such luck.')")
-        assert "The one above stays." in page.inner_text(".ipyllm-exchange:nth-child(2)")
+        assert "the earlier one stays." in page.inner_text(".ipyllm-exchange:nth-child(2)")
         assert questions(page) == ["Again and again", "Again and again"]
 
 

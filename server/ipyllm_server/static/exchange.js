@@ -130,7 +130,7 @@ export class ExchangeView {
   /** Say which question this one would have replaced, had it got an answer. @param {string} question */
   showReplaced(question) {
     const words = question.length > NAMED_CHARS ? `${[...question].slice(0, NAMED_CHARS).join("")} …` : question;
-    this.note.textContent = question === this.question ? "Another answer was asked for. The one above stays." : `This was an edit of “${words}”, which stays as it was.`;
+    this.note.textContent = question === this.question ? "This asked for another answer; the earlier one stays." : `This was an edit of “${words}”, which stays as it was.`;
     this.note.hidden = false;
   }
 

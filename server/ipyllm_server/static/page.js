@@ -114,6 +114,7 @@ export class Page {
       this.background.keep(conversation, { connection, asked, isGreeted, failure, question, after, replaces });
     } else connection?.close();
     this.connection = this.conversation = null;
+    this.frame.showName(null);
     this.chat.leave();
     this.setRunning(false);
     this.queue.load();
@@ -150,6 +151,7 @@ export class Page {
     tabMemory.move(name, to);
     if (name !== this.conversation) return;
     this.conversation = to;
+    this.frame.showName(to);
     if (this.connection) this.connection.conversation = to; // for the next time that it connects
     this.keep();
   }
@@ -189,6 +191,7 @@ export class Page {
   /** Show a conversation from its beginning. @param {string} conversation */
   reset(conversation) {
     this.conversation = conversation;
+    this.frame.showName(conversation);
     this.queue.load();
     this.chat.reset();
   }

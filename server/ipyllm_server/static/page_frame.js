@@ -3,10 +3,13 @@
 import { request } from "./api.js";
 import { button, h } from "./dom.js";
 
+const NAME = "Chat";
+
 /** The parts of the page around its log and its composer. */
 export class PageFrame {
   constructor() {
     this.model = h("select", { class: "ipyllm-input ipyllm-model", "aria-label": "Model", change: () => localStorage.setItem("ipyllm-model", this.model.value) }, h("option", { value: "" }, "Default model"));
+    this.heading = h("h1", { dir: "auto" }, NAME);
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
     this.status = h("div", { class: "ipyllm-away", role: "status" });
@@ -15,7 +18,7 @@ export class PageFrame {
   /** @param {{fold: HTMLElement, side: HTMLElement, log: HTMLElement, queue: HTMLElement, composer: HTMLElement, begin: () => void}} parts */
   show({ fold, side, log, queue, composer, begin }) {
     document.body.append(h("div", { class: "ipyllm-widget ipyllm-chat ipyllm-site" },
-      h("header", { class: "ipyllm-top" }, h("h1", {}, "Chat"), fold,
+      h("header", { class: "ipyllm-top" }, this.heading, fold,
         h("button", { type: "button", class: "ipyllm-button", click: begin }, "New chat"), this.model),
       h("div", { class: "ipyllm-body" }, side,
         h("main", { class: "ipyllm-main" }, log, this.hint, this.notice, this.status, queue, composer))));
@@ -30,6 +33,12 @@ export class PageFrame {
     } catch (error) {
       this.showError(`The models cannot be listed: ${/** @type {Error} */ (error).message}`);
     }
+  }
+
+  /** Show which conversation this is. @param {string | null} conversation its name; null for a new chat */
+  showName(conversation) {
+    this.heading.textContent = this.heading.title = conversation ?? NAME;
+    document.title = conversation === null ? NAME : `${conversation} – ${NAME}`;
   }
 
   /** Tell screen readers, once. @param {string} sentence */
