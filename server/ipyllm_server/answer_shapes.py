@@ -19,7 +19,6 @@ __all__ = [
     "CompletionMessage",
     "CompletionUsage",
     "ConversationMessages",
-    "ConversationName",
     "Conversations",
     "Deleted",
     "DoneEvent",
@@ -27,6 +26,7 @@ __all__ = [
     "ErrorDetails",
     "FailedEvent",
     "Health",
+    "ListedConversation",
     "Logprobs",
     "Models",
     "OpenAIModel",
@@ -168,7 +168,7 @@ class DoneEvent(Answer):
 ChatEvent = TextEvent | ToolCallEvent | FailedEvent | DoneEvent
 
 
-class ConversationName(TypedDict):
+class ListedConversation(TypedDict):
     """A conversation in a list.
 
     Attributes
@@ -189,7 +189,7 @@ class ConversationName(TypedDict):
 class Conversations(TypedDict):
     """The user's conversations, the newest first."""
 
-    conversations: list[ConversationName]
+    conversations: list[ListedConversation]
 
 
 class ConversationMessages(TypedDict):

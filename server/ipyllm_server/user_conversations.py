@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ipyllm.response import ChatResponse
-    from ipyllm_server.answer_shapes import ConversationName
+    from ipyllm_server.answer_shapes import ListedConversation
 
 __all__ = ["Conversation", "UserConversations"]
 
@@ -153,7 +153,7 @@ class UserConversations:
             self._recent.popitem(last=False)
         return known
 
-    async def names(self, user: str, query: str = "") -> list[ConversationName]:
+    async def names(self, user: str, query: str = "") -> list[ListedConversation]:
         """Return names and times of the user's conversations, the newest first.
 
         With a ``query``, those whose name or text contains it, and the text around it.
@@ -204,7 +204,7 @@ def _look_up(user: str, name: str) -> Transcript | None:
         raise Refusal(500, f"The conversation {name!r} is damaged in the ledger.", "damaged") from None
 
 
-def _list(user: str) -> list[ConversationName]:
+def _list(user: str) -> list[ListedConversation]:
     query = ConversationQuery(places=(_place_of(user),), only=frozenset({"name", "saved_at"}), limit=_LISTED)
     names = query.columns
     rows = [dict(zip(names, row, strict=True)) for row in current_ledger().read(query)]
@@ -212,8 +212,8 @@ def _list(user: str) -> list[ConversationName]:
 
 
 def _search(
-    user: str, listed: list[ConversationName], unsaved: Mapping[str, ConversationHistory], wanted: str
-) -> list[ConversationName]:
+    user: str, listed: list[ListedConversation], unsaved: Mapping[str, ConversationHistory], wanted: str
+) -> list[ListedConversation]:
     """Return those of the listed conversations that contain ``wanted``, the newest of them in their texts."""
     texts = {name: excerpt(history.to_messages(), wanted) for name, history in unsaved.items()}
     names = [each["name"] for each in listed[:_SEARCHED] if each["name"] not in unsaved]

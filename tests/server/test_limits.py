@@ -1,6 +1,7 @@
 """Limits of each user, the access log, and the end of a server."""
 
 import asyncio
+import http.client
 import json
 import signal
 import threading
@@ -11,6 +12,7 @@ import pytest
 from ipyllm.errors import LLMError
 from tests.fakes import FakeLLM, answer
 from tests.server.chat_server import ChatServerProcess
+from tests.server.classroom import TOKENS
 
 pytestmark = pytest.mark.timeout(400)  # the first test starts a server
 
@@ -67,6 +69,18 @@ def test_what_is_logged_has_the_user_and_no_content(own, limited):
         assert "very secret" not in everything
         assert "Hello from the fake" not in everything
         assert "token-of-" not in everything
+
+
+def test_a_client_that_goes_is_no_failure_of_the_server_in_the_log(own, limited):
+    own.on(lambda request: answer("one two", gap=100) if "slow" in request.prompt else None)
+    n_asked = len(own.requests)
+    connection = http.client.HTTPConnection("127.0.0.1", limited.port)
+    headers = {"Authorization": f"token {TOKENS['ben']}"}
+    connection.request("POST", "/ipyllm/api/chat", json.dumps({"message": "slow"}), headers)
+    own.wait_for(lambda: len(own.requests) > n_asked, timeout=60)
+    connection.close()
+    text = own.wait_for(lambda: (t := limited.log.read_text()) and " 499 POST /ipyllm/api/chat" in t and t, timeout=60)
+    assert " 503 POST" not in text
 
 
 def test_more_questions_in_a_minute_than_allowed_are_refused(own, limited):
