@@ -7,8 +7,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ipyllm.conversations.history import ConversationHistory
 from ipyllm_server import user_conversations
-from ipyllm_server.user_conversations import UserConversations
+from ipyllm_server.user_conversations import Conversation, UserConversations
 from tests.fakes import answer, reset
 from tests.server.chat_server import Reply
 from tests.server.test_socket import Client
@@ -234,3 +235,13 @@ def test_a_wrong_filter_is_a_400_with_a_sentence(server, query, words):
     reply = server.get(f"/ipyllm/api/usage?{query}")
     assert reply.status == 400
     assert words in reply.message
+
+
+@pytest.mark.parametrize(("stored", "names"), [("0", []), ("1", ["lesson"])])
+def test_a_conversation_is_kept_only_where_texts_are(monkeypatch, stored, names):
+    monkeypatch.setenv("IPYLLM_STORE_TEXT", stored)
+    conversation = Conversation(f"user {stored}", "lesson", ConversationHistory())
+    conversation.history.add_message("user", "Hi")
+    conversation.save()
+    listed = asyncio.run(UserConversations().names(conversation.user))
+    assert [each["name"] for each in listed] == names

@@ -10,6 +10,11 @@ from dataclasses import replace
 import pytest
 
 from ipyllm.errors import LLMError
+from ipyllm_server.refusals import Refusal
+from ipyllm_server.running_calls import RunningCalls
+from ipyllm_server.sessions import ChatSessions
+from ipyllm_server.user_conversations import UserConversations
+from ipyllm_server.user_limits import Limits, UserLimits
 from tests.fakes import FakeLLM, answer
 from tests.server.chat_server import ChatServerProcess
 from tests.server.classroom import TOKENS
@@ -107,6 +112,29 @@ def test_a_stopped_server_marks_what_runs_and_ends(own, limited):
     last = json.loads(received[-1][6:])
     assert (last["type"], last["status"], last["content"]) == ("done", "cancelled", "one")
     assert limited.rows("status")[-1] == ("cancelled",)
+
+
+def test_a_server_that_is_stopped_starts_no_call():
+    async def main():
+        calls = RunningCalls(UserLimits(Limits()))
+        await calls.drain(0)
+        with pytest.raises(Refusal, match="shutting down") as refused:
+            await calls.start("ana", None, "Hi")
+        assert refused.value.status == 503
+        assert refused.value.retry_after_s > 0
+
+    asyncio.run(main())
+
+
+def test_the_session_that_has_waited_longest_ends_when_too_many_of_a_user_wait():
+    async def main():
+        sessions = ChatSessions(RunningCalls(UserLimits(Limits())), UserConversations(), resume_s=1000, per_user=2)
+        begun = [await sessions.begin(user, None) for user in ("ben", "ana", "ana", "ana")]
+        for session in begun:
+            sessions.leave(session, at_once=False)
+        assert [sessions.resume(each.user, each.id) is each for each in begun] == [True, False, True, True]
+
+    asyncio.run(main())
 
 
 def test_a_budget_of_a_day_counts_the_calls_of_earlier_processes(tmp_path):
