@@ -21,7 +21,6 @@ __all__ = [
     "CompletionUsage",
     "ConversationAnswer",
     "ConversationMessages",
-    "ConversationName",
     "Conversations",
     "Deleted",
     "DoneEvent",
@@ -29,6 +28,7 @@ __all__ = [
     "ErrorDetails",
     "FailedEvent",
     "Health",
+    "ListedConversation",
     "Logprobs",
     "Models",
     "OpenAIModel",
@@ -169,7 +169,7 @@ class DoneEvent(Answer):
 ChatEvent = TextEvent | ToolCallEvent | FailedEvent | DoneEvent
 
 
-class ConversationName(TypedDict):
+class ListedConversation(TypedDict):
     """A conversation in a list.
 
     Attributes
@@ -190,7 +190,7 @@ class ConversationName(TypedDict):
 class Conversations(TypedDict):
     """The user's conversations, the newest first."""
 
-    conversations: list[ConversationName]
+    conversations: list[ListedConversation]
 
 
 class ConversationAnswer(TypedDict):

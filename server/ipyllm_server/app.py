@@ -7,8 +7,9 @@ import logging
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
-from traitlets import Bool, Float, Int, List, Unicode
+from traitlets import Bool, Float, Int, List, TraitError, Unicode
 
+from ipyllm.text.suggest import suggest
 from ipyllm_server.base_handler import UnknownRoute
 from ipyllm_server.chat_handler import ChatHandler
 from ipyllm_server.conversation_handlers import ConversationHandler, ConversationsHandler
@@ -40,6 +41,10 @@ class ChatServer(ExtensionApp):
     extension_url = "/ipyllm/"
     load_other_extensions = True
 
+    calls: RunningCalls | None = None
+    """None until the options are found to be right; Jupyter stops the extension even so."""
+    _log_handlers: tuple[logging.Handler, ...] = ()
+
     models = List(
         Unicode(), help="Names of the models that users may ask, the default first. Empty: all that are configured."
     ).tag(config=True)
@@ -68,7 +73,8 @@ class ChatServer(ExtensionApp):
         # is no chat instead.
         assert self.serverapp is not None
         self.update_config(self.serverapp.config)
-        self._log_handlers = [each for each in self.serverapp.log.handlers if each not in _logger.handlers]
+        self._refuse_unknown_options()
+        self._log_handlers = tuple(each for each in self.serverapp.log.handlers if each not in _logger.handlers)
         for handler in self._log_handlers:  # what goes wrong is in the server's log
             _logger.addHandler(handler)
         limits = UserLimits(
@@ -77,20 +83,29 @@ class ChatServer(ExtensionApp):
                 body_bytes=self.calls_per_user * self.max_body_bytes,
             )
         )  # fmt: skip
-        self.calls = RunningCalls(limits, self.models)
+        self.calls = calls = RunningCalls(limits, self.models)
         conversations = UserConversations()
-        sessions = ChatSessions(self.calls, conversations, resume_s=self.resume_s, per_user=2 * self.sockets_per_user)
+        sessions = ChatSessions(calls, conversations, resume_s=self.resume_s, per_user=2 * self.sockets_per_user)
         models = tuple(self.models)
         self.settings[STATE] = SharedState(
-            self.calls, conversations, sessions, limits, models, self.max_body_bytes, self.body_timeout_s
+            calls, conversations, sessions, limits, models, self.max_body_bytes, self.body_timeout_s
         )
         if self.warm_up:
             self.serverapp.io_loop.add_callback(asyncio.to_thread, warm_up, models[0] if models else None)
 
+    def _refuse_unknown_options(self) -> None:
+        """Raise TraitError for an option of the chat server that does not exist: traitlets only warns of it."""
+        own = ChatServer.class_own_traits(config=True)
+        for section in (ChatServer.__name__, type(self).__name__):
+            for name in self.config.get(section, {}):
+                if name not in self.class_trait_names(config=True):
+                    raise TraitError(f"ChatServer has no option {name!r}. {suggest(name, own)}")
+
     async def stop_extension(self) -> None:
         """Let calls end, or cancel them, before the server stops; its log ends with it."""
         try:
-            await self.calls.drain(self.shutdown_grace_s)
+            if self.calls is not None:
+                await self.calls.drain(self.shutdown_grace_s)
         finally:
             for handler in self._log_handlers:
                 _logger.removeHandler(handler)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -190,6 +190,8 @@ class AskMessage(ModelParameters):
 
     Attributes
     ----------
+    type : str
+        What is asked for: an answer.
     id : str or None
         The client's name for the question: sent again with the same one, it is answered once.
     model : str or None
@@ -203,6 +205,7 @@ class AskMessage(ModelParameters):
         System message of the session from now on.
     """
 
+    type: Literal["ask"] = "ask"
     id: Name | None = None
     model: Name | None = None
     message: str

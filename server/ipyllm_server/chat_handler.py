@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tornado.iostream import StreamClosedError
 
@@ -12,11 +12,10 @@ from ipyllm_server.base_handler import ApiHandler, for_users
 from ipyllm_server.chat_body import ChatBody
 from ipyllm_server.event_stream import EventStream
 from ipyllm_server.json_body import read_body
-from ipyllm_server.refusals import error_body, refusal_of
+from ipyllm_server.refusals import CLIENT_GONE, Refusal, error_body, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
 
     from ipyllm.response import ChatResponse
     from ipyllm_server.answer_reader import Piece
@@ -52,6 +51,12 @@ class AskingHandler(ApiHandler):
         self._is_gone = True
         if self._running is not None:
             self._running.close()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with the error; a client that has gone is no failure of the server in its log."""
+        if self._is_gone:
+            kwargs["exc_info"] = (None, Refusal(CLIENT_GONE, "The client has gone.", "cancelled"), None)
+        super().write_error(status_code, **kwargs)
 
     def on_finish(self) -> None:
         """Count the call no longer, however the request ended."""
@@ -108,7 +113,7 @@ class ChatHandler(AskingHandler):
         try:
             async for piece in running.pieces():
                 if piece.response is None:
-                    await stream.send(piece_json(piece))
+                    await stream.send(_piece_json(piece))
                     continue
                 keep(piece.response)
                 refusal = refusal_of(piece.response)
@@ -124,7 +129,7 @@ class ChatHandler(AskingHandler):
             stream.close()
 
 
-def piece_json(piece: Piece) -> TextEvent | ToolCallEvent:
+def _piece_json(piece: Piece) -> TextEvent | ToolCallEvent:
     """Return a piece of an answer as the server sends it."""
     if piece.tool_call is None:
         assert piece.kind in {"text", "reasoning"}

@@ -14,7 +14,7 @@ from ipyllm_server.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MAX_DEPTH", "parse_json", "read_body"]
+__all__ = ["MAX_DEPTH", "as_shape", "parse_json", "read_body"]
 
 MAX_DEPTH: Final = 64
 """Levels of lists and objects: ten times what messages and schemas have."""

@@ -29,14 +29,14 @@ _INTRODUCTION: Final = (
     "without one it answers 403. A user sees their own conversations and calls only. `docs/server.md` has the rest."
 )
 _ERRORS: Final = {
-    400: "The request is wrong; the sentence says what to change.",
+    400: "The request is wrong, or its address is no UTF-8; the sentence says what to change.",
     403: "There is no token or a wrong one, or the user may not do this.",
     404: "There is no such model, conversation or answer for this user.",
     409: "The conversation is still answering the question before, or another one has the name.",
     413: "The body is too large.",
     426: "A WebSocket of a version that the server does not know.",
     429: "A limit of the user, or of the model's server.",
-    500: "What the server keeps is damaged, or it has a bug.",
+    500: "The settings of the server are wrong, what it keeps is damaged, or it has a bug.",
     502: "The model's server failed.",
     503: "The server is shutting down, or the call was cancelled.",
     504: "The model's server took too long.",

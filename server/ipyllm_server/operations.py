@@ -14,7 +14,8 @@ __all__ = ["OPERATIONS", "Operation", "Parameter"]
 
 _JSON: Final = "application/json"
 _EVENTS: Final = "text/event-stream"
-_READ: Final = (403,)
+_READ: Final = (400, 403)
+_READ_SETTINGS: Final = (*_READ, 500)
 _ASK: Final = (400, 403, 404, 413, 429, 500, 502, 503, 504)
 
 
@@ -86,14 +87,16 @@ _SOCKET: Final = (
 
 OPERATIONS: Final = (
     Operation("get", "/ipyllm/api/health", "Tells whether calls can be made.", {_JSON: shapes.Health}),
-    Operation("get", "/ipyllm/api/models", "Lists the models that may be asked.", {_JSON: shapes.Models}),
+    Operation(
+        "get", "/ipyllm/api/models", "Lists the models that may be asked.", {_JSON: shapes.Models}, _READ_SETTINGS
+    ),
     Operation(
         "post", "/ipyllm/api/chat", "Asks a model. With `stream`, the answer comes as events, each a ChatEvent.",
         {_JSON: shapes.Answer, _EVENTS: None}, (*_ASK, 409), ChatBody,
     ),
     Operation(
         "get", "/ipyllm/api/conversations", "Lists the user's conversations, or searches them.",
-        {_JSON: shapes.Conversations}, (400, 403), parameters=(_QUERY,),
+        {_JSON: shapes.Conversations}, _READ_SETTINGS, parameters=(_QUERY,),
     ),
     Operation(
         "get", "/ipyllm/api/conversations/{name}", "Shows a conversation.", {_JSON: shapes.ConversationMessages},
@@ -101,7 +104,7 @@ OPERATIONS: Final = (
     ),
     Operation(
         "patch", "/ipyllm/api/conversations/{name}", "Renames a conversation, or shows another version of an answer.",
-        {_JSON: shapes.Changed}, (400, 403, 404, 409, 413, 500), ConversationChange, parameters=(_NAME,),
+        {_JSON: shapes.Changed}, (400, 403, 404, 409, 413, 429, 500), ConversationChange, parameters=(_NAME,),
     ),
     Operation(
         "delete", "/ipyllm/api/conversations/{name}", "Deletes a conversation.", {_JSON: shapes.Deleted},
@@ -109,29 +112,35 @@ OPERATIONS: Final = (
     ),
     Operation(
         "get", "/ipyllm/api/usage", "Shows the user's calls.",
-        {_JSON: shapes.Calls, "text/csv": None, "application/vnd.apache.parquet": None}, (400, 403), parameters=_USAGE,
+        {_JSON: shapes.Calls, "text/csv": None, "application/vnd.apache.parquet": None}, _READ_SETTINGS,
+        parameters=_USAGE,
     ),
     Operation(
         "get", "/ipyllm/api/openapi.json", "Describes all routes: this document.", {_JSON: dict[str, Any]}
     ),
-    Operation("get", "/ipyllm/v1/models", "Lists the models, for clients of OpenAI.", {_JSON: shapes.OpenAIModels}),
+    Operation(
+        "get", "/ipyllm/v1/models", "Lists the models, for clients of OpenAI.", {_JSON: shapes.OpenAIModels},
+        _READ_SETTINGS,
+    ),
     Operation(
         "get", "/ipyllm/v1/models/{model}", "Shows a model, for clients of OpenAI.", {_JSON: shapes.OpenAIModel},
-        (403, 404), parameters=(Parameter("model", {"type": "string", "minLength": 1}, "Its full name.", "path"),),
+        (*_READ_SETTINGS, 404),
+        parameters=(Parameter("model", {"type": "string", "minLength": 1}, "Its full name.", "path"),),
     ),
     Operation(
         "post", "/ipyllm/v1/chat/completions",
         "Asks a model, for clients of OpenAI. With `stream`, the answer comes as events, each a CompletionChunk.",
         {_JSON: shapes.Completion, _EVENTS: None}, _ASK, CompletionBody,
     ),
-    Operation("get", "/ipyllm/", "Shows a page with a chat.", {"text/html": None}, (302, 403)),
+    Operation("get", "/ipyllm/", "Shows a page with a chat.", {"text/html": None}, (302, *_READ)),
     Operation(
         "get", "/ipyllm/static/{file}", "Has the scripts and styles of the page.",
-        {"text/javascript": None, "text/css": None}, (403, 404),
+        {"text/javascript": None, "text/css": None}, (*_READ, 404),
         parameters=(Parameter("file", {"type": "string", "enum": [*FILES]}, "Its name.", "path"),),
     ),
     Operation(
-        "get", "/ipyllm/ws", "Opens a WebSocket for a chat: see `x-websocket`.", {}, (400, 403, 426),
-        parameters=_SOCKET, status=101,
+        "get", "/ipyllm/ws",
+        "Opens a WebSocket for a chat in JSON: `x-websocket` has the shapes of a question and of an error.",
+        {}, (400, 403, 426), parameters=_SOCKET, status=101,
     ),
 )  # fmt: skip

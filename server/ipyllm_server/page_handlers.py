@@ -50,7 +50,7 @@ FILES: Final = ("answer.css", "page.css", "page.js", *_STYLES)
 """Names of the files."""
 
 
-class _PageBase(BaseHandler):
+class _PageBase(JsonErrors, BaseHandler):
     @property
     def content_security_policy(self) -> str:
         """Return what the page may load."""
@@ -79,7 +79,7 @@ class PageHandler(_PageBase):
         self.finish((_OWN / "page.html").read_text(encoding="utf-8"))
 
 
-class PageFileHandler(JsonErrors, _PageBase):
+class PageFileHandler(_PageBase):
     """``GET /ipyllm/static/<file>``."""
 
     @for_users

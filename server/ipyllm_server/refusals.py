@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm_server.answer_shapes import Error, ErrorDetails
 
-__all__ = ["Refusal", "as_refusal", "error_body", "of_error", "refusal_of", "status_of"]
+__all__ = ["CLIENT_GONE", "Refusal", "as_refusal", "error_body", "of_error", "refusal_of", "status_of"]
+
+CLIENT_GONE: Final = 499
+"""Status in the log of a request whose client has gone, as nginx has it."""
 
 _STATUS: Final = {
     "bad_request": 400,

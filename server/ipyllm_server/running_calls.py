@@ -11,7 +11,7 @@ from ipyllm.registry.models import create_llm_service, default_model, resolve
 from ipyllm.request import Provenance
 from ipyllm.settings import get_settings, read_once
 from ipyllm_server.answer_reader import AnswerReader
-from ipyllm_server.refusals import Refusal, of_error, refusal_of
+from ipyllm_server.refusals import CLIENT_GONE, Refusal, of_error, refusal_of
 from ipyllm_server.user_limits import USER_TAG
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ _LOOK_S: Final = 1.0
 _DRAIN_STEP_S: Final = 0.02
 _CANCEL_S: Final = 2.0
 _RESTART_S: Final = 5.0
-_GONE: Final = 499  # of the log only, as nginx has it
 _SETTINGS_S: Final = 1.0  # after which changed settings hold
 _KNOWN_SERVICES: Final = 1000
 
@@ -158,7 +157,7 @@ class RunningCalls:
             if history is not None:
                 await self._learn_window(model)
             if not is_wanted():
-                raise Refusal(_GONE, "The client has gone.", "cancelled")
+                raise Refusal(CLIENT_GONE, "The client has gone.", "cancelled")
             with read_once(_SETTINGS_S):
                 service = self._service(model)
                 provenance = Provenance(

@@ -31,6 +31,15 @@ class ChatOnlyServerApp(ServerApp):
 class StandaloneChatServer(ChatServer):
     """The chat server as an application of its own, on loopback unless told otherwise."""
 
+    description = (
+        "The chat server of ipyllm, alone: it prints its address with the token.\n\n"
+        "Limits of users are options, such as --ChatServer.calls_per_user=4: --help-all lists them."
+    )
+    examples = "python -m ipyllm_server --port=8888 --ChatServer.models=local/smollm2-135m"
+    classes = [ServerApp]  # noqa: RUF012 - as in its base class; whose options --help shows
+    aliases = {  # noqa: RUF012 - likewise
+        name: f"ServerApp.{name}" for name in ("ip", "port", "certfile", "keyfile", "base_url")
+    }
     open_browser = False
     load_other_extensions = False
     serverapp_class = ChatOnlyServerApp
@@ -40,6 +49,7 @@ class StandaloneChatServer(ChatServer):
         "contents_manager_class": "ipyllm_server.no_files.NoFiles",
         # Whoever uses the chat in JupyterLab may have enabled it in a file that is read here, too.
         "jpserver_extensions": {"ipyllm_server": False},
+        "reraise_server_extension_failures": True,  # a wrong option ends it: without the chat it would serve nothing
     }
 
     @classmethod

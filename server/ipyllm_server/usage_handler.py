@@ -40,6 +40,7 @@ MOST_ROWS: Final = 100_000
 
 _ARGUMENTS: Final = ("format", *FILTERS, "text", "limit", "token")
 _CHUNK: Final = 1 << 16
+_DIGITS: Final = len(str(MOST_ROWS))
 
 
 class UsageHandler(ApiHandler):
@@ -77,9 +78,7 @@ class UsageHandler(ApiHandler):
                 known = ", ".join(_ARGUMENTS[:-1])
                 raise Refusal(400, f"There is no parameter {name!r}; there are: {known}.", "bad_request")
         limit = self._argument("limit", "1000")
-        if not (
-            limit.isascii() and limit.isdigit() and 1 <= int(limit[:7]) <= MOST_ROWS and len(limit) <= len("100000")
-        ):
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= _DIGITS and 1 <= int(limit) <= MOST_ROWS):
             raise Refusal(400, f"limit must be a number from 1 to {MOST_ROWS}, not {limit[:20]!r}.", "bad_request")
         text = self._argument("text", "1")
         if text not in {"0", "1"}:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ipyllm.conversations.history import ConversationHistory
-    from ipyllm_server.answer_shapes import ConversationName
+    from ipyllm_server.answer_shapes import ListedConversation
 
 __all__ = ["UserConversations"]
 
@@ -60,7 +60,7 @@ class UserConversations:
             self._recent.popitem(last=False)
         return known
 
-    async def names(self, user: str, query: str = "") -> list[ConversationName]:
+    async def names(self, user: str, query: str = "") -> list[ListedConversation]:
         """Return names and times of the user's conversations, the newest first.
 
         With a ``query``, those whose name or text contains it, and the text around it.
@@ -102,7 +102,7 @@ class UserConversations:
             found.rename(new_name)
 
 
-def _list(user: str) -> list[ConversationName]:
+def _list(user: str) -> list[ListedConversation]:
     """Return names and times, the one that changed first first."""
     only = frozenset({"name", "saved_at", "changed_at"})
     query = ConversationQuery(places=(place_of(user),), only=only, limit=_LISTED)
@@ -112,8 +112,8 @@ def _list(user: str) -> list[ConversationName]:
 
 
 def _search(
-    user: str, listed: list[ConversationName], unsaved: Mapping[str, ConversationHistory], wanted: str
-) -> list[ConversationName]:
+    user: str, listed: list[ListedConversation], unsaved: Mapping[str, ConversationHistory], wanted: str
+) -> list[ListedConversation]:
     """Return those of the listed conversations that contain ``wanted``, the newest of them in their texts."""
     texts = {name: excerpt(history.to_messages(), wanted) for name, history in unsaved.items()}
     names = [each["name"] for each in listed[:_SEARCHED] if each["name"] not in unsaved]

@@ -50,10 +50,15 @@ class ChatServerProcess:
         The model server; its models are ``lab/<any name>``, and ``lab/tiny`` is the default. Nobody serves ``dead``.
     *options
         Of the command line.
+    module : str
+        What is started.
+    has_classroom : bool
+        Whether its users are those of `Classroom`; else an option must say who knows the tokens of `TOKENS`.
     """
 
-    def __init__(self, fake, *options, module="ipyllm_server"):
+    def __init__(self, fake, *options, module="ipyllm_server", has_classroom=True):
         self._fake, self._options, self._module = fake, options, module
+        self._classroom = ["--ServerApp.identity_provider_class=tests.server.classroom.Classroom"] * has_classroom
 
     def __enter__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="chat-server-", ignore_cleanup_errors=True)
@@ -77,7 +82,7 @@ class ChatServerProcess:
         }  # fmt: skip
         command = [
             *(sys.executable, "-m", self._module, f"--port={self.port}", "--allow-root", "--ServerApp.port_retries=0"),
-            "--ServerApp.identity_provider_class=tests.server.classroom.Classroom",
+            *self._classroom,
             *([] if any("requests_per_minute" in each for each in self._options) else [_NO_RATE]),
             *self._options,
         ]

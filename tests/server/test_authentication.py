@@ -4,8 +4,11 @@ import json
 import re
 
 import pytest
+from tornado.web import RequestHandler
 
 from ipyllm_server.app import ChatServer
+from ipyllm_server.base_handler import UnknownRoute
+from tests.server.chat_server import ChatServerProcess
 from tests.server.classroom import TOKENS
 
 pytestmark = pytest.mark.timeout(400)  # the first test starts a server
@@ -16,6 +19,7 @@ ROUTES = [
     ("POST", "/ipyllm/api/chat"),
     ("GET", "/ipyllm/api/conversations"),
     ("GET", "/ipyllm/api/conversations/lesson"),
+    ("PATCH", "/ipyllm/api/conversations/lesson"),
     ("DELETE", "/ipyllm/api/conversations/lesson"),
     ("GET", "/ipyllm/api/usage"),
     ("GET", "/ipyllm/api/usage?format=csv"),
@@ -29,14 +33,17 @@ ROUTES = [
     ("GET", "/ipyllm/anything"),
 ]
 
-
+METHODS = ("get", "post", "put", "patch", "delete")
 PAGE = "/ipyllm/"
 
 
 def test_the_table_has_every_route():
-    patterns = [pattern for pattern, _ in ChatServer().routes()]
-    for pattern in patterns:
-        assert any(re.fullmatch(pattern, path.partition("?")[0]) for _, path in ROUTES), pattern
+    for pattern, handler in ChatServer.routes():
+        found = {method for method, path in ROUTES if re.fullmatch(pattern, path.partition("?")[0])}
+        if handler is not UnknownRoute:
+            assert found == {m.upper() for m in METHODS if getattr(handler, m) is not getattr(RequestHandler, m)}, (
+                pattern
+            )
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -137,3 +144,13 @@ def test_the_page_has_one_plain_script_because_hubs_refuse_modules(server):
 def test_a_wrong_host_is_refused_also_after_a_right_one(server):
     for host, status in 2 * ((f"localhost:{server.port}", 200), ("evil.example", 403)):
         assert server.get("/ipyllm/api/health", headers={"Host": host}).status == status
+
+
+def test_everyone_with_the_token_of_jupyter_is_one_user(shared_fake):
+    options = (f"--IdentityProvider.token={TOKENS['ana']}",)
+    with ChatServerProcess(shared_fake, *options, has_classroom=False) as server:
+        assert server.chat(conversation="lesson").status == 200
+        listed = server.get("/ipyllm/api/conversations").json["conversations"]
+        assert [each["name"] for each in listed] == ["lesson"]
+        calls = server.get("/ipyllm/api/usage").json["calls"]
+        assert [call["tags"] for call in calls] == [{"user": "token"}]

@@ -148,3 +148,10 @@ def test_health_and_models(server):
     models = server.get("/ipyllm/api/models").json
     assert models["default"] == "lab/tiny"
     assert "lab/tiny" in models["models"]
+
+
+@pytest.mark.parametrize("name", ["local/models/file.gguf", "local/file.gguf", "local//etc/passwd"])
+def test_a_file_is_no_model_that_a_user_may_name(server, model, name):
+    reply = server.chat(model=name)
+    assert (reply.status, reply.json["error"]["code"]) == (404, "not_found")
+    assert "by its name" in reply.message

@@ -250,3 +250,13 @@ def test_a_wrong_filter_is_a_400_with_a_sentence(server, query, words):
     reply = server.get(f"/ipyllm/api/usage?{query}")
     assert reply.status == 400
     assert words in reply.message
+
+
+@pytest.mark.parametrize(("stored", "names"), [("0", []), ("1", ["lesson"])])
+def test_a_conversation_is_kept_only_where_texts_are(monkeypatch, stored, names):
+    monkeypatch.setenv("IPYLLM_STORE_TEXT", stored)
+    conversation = Conversation(f"user {stored}", "lesson")
+    conversation.history.add_message("user", "Hi")
+    conversation.save()
+    listed = asyncio.run(UserConversations().names(conversation.user))
+    assert [each["name"] for each in listed] == names

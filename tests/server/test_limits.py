@@ -1,6 +1,7 @@
 """Limits of each user, the access log, and the end of a server."""
 
 import asyncio
+import http.client
 import json
 import signal
 import threading
@@ -9,8 +10,14 @@ from dataclasses import replace
 import pytest
 
 from ipyllm.errors import LLMError
+from ipyllm_server.refusals import Refusal
+from ipyllm_server.running_calls import RunningCalls
+from ipyllm_server.sessions import ChatSessions
+from ipyllm_server.user_conversations import UserConversations
+from ipyllm_server.user_limits import Limits, UserLimits
 from tests.fakes import FakeLLM, answer
 from tests.server.chat_server import ChatServerProcess
+from tests.server.classroom import TOKENS
 
 pytestmark = pytest.mark.timeout(400)  # the first test starts a server
 
@@ -69,6 +76,18 @@ def test_what_is_logged_has_the_user_and_no_content(own, limited):
         assert "token-of-" not in everything
 
 
+def test_a_client_that_goes_is_no_failure_of_the_server_in_the_log(own, limited):
+    own.on(lambda request: answer("one two", gap=100) if "slow" in request.prompt else None)
+    n_asked = len(own.requests)
+    connection = http.client.HTTPConnection("127.0.0.1", limited.port)
+    headers = {"Authorization": f"token {TOKENS['ben']}"}
+    connection.request("POST", "/ipyllm/api/chat", json.dumps({"message": "slow"}), headers)
+    own.wait_for(lambda: len(own.requests) > n_asked, timeout=60)
+    connection.close()
+    text = own.wait_for(lambda: (t := limited.log.read_text()) and " 499 POST /ipyllm/api/chat" in t and t, timeout=60)
+    assert " 503 POST" not in text
+
+
 def test_more_questions_in_a_minute_than_allowed_are_refused(own, limited):
     replies = [limited.post("/ipyllm/api/chat", {"message": "Hello"}, user="ben").status for _ in range(30)]
     assert set(replies) == {200, 429}
@@ -93,6 +112,29 @@ def test_a_stopped_server_marks_what_runs_and_ends(own, limited):
     last = json.loads(received[-1][6:])
     assert (last["type"], last["status"], last["content"]) == ("done", "cancelled", "one")
     assert limited.rows("status")[-1] == ("cancelled",)
+
+
+def test_a_server_that_is_stopped_starts_no_call():
+    async def main():
+        calls = RunningCalls(UserLimits(Limits()))
+        await calls.drain(0)
+        with pytest.raises(Refusal, match="shutting down") as refused:
+            await calls.start("ana", None, "Hi")
+        assert refused.value.status == 503
+        assert refused.value.retry_after_s > 0
+
+    asyncio.run(main())
+
+
+def test_the_session_that_has_waited_longest_ends_when_too_many_of_a_user_wait():
+    async def main():
+        sessions = ChatSessions(RunningCalls(UserLimits(Limits())), UserConversations(), resume_s=1000, per_user=2)
+        begun = [await sessions.begin(user, None) for user in ("ben", "ana", "ana", "ana")]
+        for session in begun:
+            sessions.leave(session, at_once=False)
+        assert [sessions.resume(each.user, each.id) is each for each in begun] == [True, False, True, True]
+
+    asyncio.run(main())
 
 
 def test_a_budget_of_a_day_counts_the_calls_of_earlier_processes(tmp_path):

@@ -8,6 +8,8 @@ from dataclasses import replace
 import openai
 import pytest
 
+from ipyllm.response import ChatResponse
+from ipyllm_server.completion_json import CompletionShape
 from tests.fakes import answer, reset
 from tests.server.chat_server import ChatServerProcess
 from tests.server.classroom import TOKENS
@@ -142,3 +144,7 @@ def test_curl_and_the_official_client_ask_the_embedded_model(shared_fake):
         completion = json.loads(said.stdout)
         assert completion["choices"][0]["message"]["content"] == text
         assert completion["usage"]["completion_tokens"] == 8
+
+
+def test_tokens_that_no_server_counted_are_null():
+    assert CompletionShape("m").completion(ChatResponse(content="Hi", model="m"))["usage"] is None

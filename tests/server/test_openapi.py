@@ -88,7 +88,8 @@ def test_fields_are_described_by_the_docstrings_of_their_models():
         (CompletionBody, {"model": "m", "messages": [USER], "n": 2}),
         (CompletionBody, {"messages": [USER]}),
         (CompletionBody, {"model": "m", "messages": [USER], "stream_options": {"include": True}}),
-        (AskMessage, {"message": "Hi", "id": "q"}),
+        (AskMessage, {"type": "ask", "message": "Hi", "id": "q"}),
+        (AskMessage, {"type": "stop", "message": "Hi"}),
         (AskMessage, {"message": "Hi", "id": ""}),
         (AskMessage, {}),
         (ChatBody, {"message": "Hi", "conversation": "c", "replaces": "01"}),
@@ -146,6 +147,42 @@ def test_the_document_is_served_with_the_base_url(server):
     reply = server.get("/ipyllm/api/openapi.json")
     assert reply.json == openapi_document("/")
     assert openapi_document("/user/ana/")["servers"] == [{"url": "/user/ana"}]
+
+
+def operations():
+    """Method, path, a right body, and the statuses of each operation."""
+    for template, item in DOCUMENT["paths"].items():
+        path = template.format(name="lesson", model="lab/tiny", file="page.css")
+        for method, operation in item.items():
+            right = {"patch": {"name": "lesson"}, "post": {"model": "lab/tiny", "messages": [USER]}}
+            yield method.upper(), path, right.get(method), set(operation["responses"])
+
+
+def undocumented(server, query=""):
+    found = []
+    for method, path, body, statuses in operations():
+        with server.request(method, path + query, body) as response:
+            if str(response.status) not in statuses:
+                found.append((method, path, response.status))
+    return found
+
+
+def test_the_document_has_the_statuses_of_requests_that_are_right_or_whose_address_is_no_text(server, model):
+    assert server.chat(conversation="lesson").status == 200
+    assert undocumented(server) == []
+    assert undocumented(server, "?token=%ff&query=%ff") == []
+
+
+def test_the_document_has_the_status_of_a_server_whose_settings_are_wrong(server, model):
+    config, is_wrong = server.home / "config.toml", lambda: server.get("/ipyllm/api/usage").status == 500
+    right = config.read_text()
+    config.write_text(right + "no_setting = 1\n")
+    try:
+        model.wait_for(is_wrong, timeout=60)
+        assert undocumented(server) == []
+    finally:
+        config.write_text(right)
+        model.wait_for(lambda: not is_wrong(), timeout=60)
 
 
 @pytest.mark.thorough

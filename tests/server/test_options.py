@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+import re
 import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -18,17 +20,28 @@ from ipyllm_server.user_limits import Limits, UserLimits
 from tests.server.chat_server import ROOT
 
 
-class Server:
-    """What the extension reads of Jupyter's server."""
-
-    config = Config({"ChatServer": {"calls_per_user": "many"}})
-
-
-def test_a_limit_that_is_no_number_lets_no_chat_begin():
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        ({"calls_per_user": "many"}, "calls_per_user"),
+        ({"calls_per_user": 0}, "calls_per_user"),
+        ({"usd_per_user_per_day": 1.0}, "no option 'usd_per_user_per_day'. Did you mean 'usd_per_user_and_day'?"),
+    ],
+)
+def test_a_wrong_or_unknown_option_lets_no_chat_begin_and_the_server_can_be_stopped(option, sentence):
     extension = ChatServer()
-    extension.serverapp = Server()
-    with pytest.raises(TraitError, match="calls_per_user"):
+    extension.serverapp = SimpleNamespace(config=Config({"ChatServer": option}))
+    with pytest.raises(TraitError, match=re.escape(sentence)):
         extension.initialize_settings()
+    asyncio.run(extension.stop_extension())  # Jupyter calls it even so, and would not stop if it raised
+
+
+def test_a_server_that_runs_alone_ends_with_a_wrong_option():
+    command = [sys.executable, "-m", "ipyllm_server", "--port=0", "--allow-root", "--ChatServer.calls_per_user=0"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 1
+    assert "calls_per_user" in ended.stderr.splitlines()[-1]
+    assert "is running at" not in ended.stderr
 
 
 def test_a_server_that_stopped_leaves_no_handler_in_the_log():
@@ -72,6 +85,19 @@ def test_another_default_model_of_the_process_holds_for_the_next_call(model, mon
 def test_a_server_that_runs_alone_has_its_routes_once_for_users_who_enabled_them_in_jupyter(server):
     assert (server.home / "CONFIG" / "jupyter_server_config.json").exists()
     assert server.log.read_text().count("extension was successfully loaded") == 1
+
+
+def test_help_tells_the_port_and_where_limits_are():
+    command = [sys.executable, "-m", "ipyllm_server", "--help"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    assert "--port=" in said
+    assert "--ChatServer.calls_per_user" in said
+
+
+def test_the_log_of_a_server_that_runs_alone_speaks_of_no_files(server):
+    said = server.log.read_text()
+    assert "Serving a chat, and no files." in said
+    assert "local directory" not in said
 
 
 @pytest.mark.thorough

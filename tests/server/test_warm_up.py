@@ -45,3 +45,4 @@ def test_of_models_without_an_address_only_those_that_nobody_can_ask_are_told(mo
     said = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stderr
     assert said.count("could not be warmed up") == 1, said
     assert "none-such" in said
+    assert "Traceback" not in said
