@@ -65,15 +65,22 @@ def test_a_question_waits_on_if_no_arm_answered_or_it_cannot_be_asked(two, widge
     assert waiting(pair) == ["Second?"]
 
 
-def test_what_waits_is_in_the_text_box_after_a_restart(two, begin):
+def test_what_waits_comes_back_with_its_images_after_a_restart_and_waits_for_the_user(two, begin):
     pair = begin(models=("openai/slow", "openai/good"))
     pair.ask("First?")
-    pair._controller.queue("Second?")
+    pair._controller.queue("Second?", images=[PNG])
     pair._controller.draft("Third, half")
-    assert begin()._controller.snapshot()["draft"] == "Second?\n\nThird, half"
+    again = begin()
+    state = again._controller.snapshot()
+    waits = [(queued["text"], queued["images"], queued["held"]) for queued in state["settings"]["queue"]]
+    assert (waits, state["draft"]) == ([("Second?", 1, True)], "Third, half")
     pair.stop()
     eventually(lambda: not pair.running)
-    assert saved.look_up_draft("capitals", "comparison") == "Second?\n\nThird, half"
+    assert saved.look_up_draft("capitals", "comparison") == "Third, half"
+    again._controller.send_next()
+    eventually(lambda: not again.running)
+    assert (rounds(again)[-1][0]["text"], len(rounds(again)[-1][0]["images"])) == ("Second?", 1)
+    assert waiting(begin()) == []
 
 
 def test_clear_stops_what_streams_and_undo_brings_its_text_back(two, widget):

@@ -12,12 +12,9 @@ from ipyllm.conversations.search import excerpt, folded
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
-from ipyllm_widgets.chat.saved_branches import (
-    look_up_branches,
-    move_branches,
-    save_branches,
-    unanswered_conversations,
-)
+from ipyllm_widgets.chat.conversation_record import record_of
+from ipyllm_widgets.chat.saved_branches import move_branches, unanswered_conversations
+from ipyllm_widgets.saved_queue import move_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -124,6 +121,7 @@ class ChatConversations:
         draft = saved.look_up_draft(name)
         rename_conversation(name, new_name)
         move_branches(name, new_name)
+        move_queue(name, new_name)
         if draft:
             saved.save_draft(new_name, draft)
             saved.save_draft(name, "")
@@ -131,7 +129,7 @@ class ChatConversations:
     def remove(self, name: str) -> None:
         """Empty a conversation, so that it is listed no more."""
         history = conversation(name, tell=False)
-        self._removed[name] = history.fork(), look_up_branches(name)
+        self._removed[name] = history.fork(), record_of(history).branches()
         history.clear()
 
     def restore(self, name: str) -> None:
@@ -148,7 +146,7 @@ class ChatConversations:
             raise LLMError(f"The conversation {name!r} can no longer be brought back.", category="not_found")
         contents, branches = removed
         history.restore(contents)
-        save_branches(name, branches)
+        record_of(history).restore(branches)
 
 
 def _n_questions(messages: Iterable[Message]) -> int:

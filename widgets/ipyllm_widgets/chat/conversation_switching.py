@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ipyllm.conversations import saved
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm_widgets.chat.feedback import feedback_on
 from ipyllm_widgets.chat.open_conversation import OpenConversation
-from ipyllm_widgets.chat.saved_branches import save_branches
 from ipyllm_widgets.controller import RENDER_TIMEOUT_S, Controller
 
 if TYPE_CHECKING:
@@ -81,15 +79,9 @@ class ConversationSwitching(Controller[OpenConversation]):
 
     def _save_branches(self) -> None:
         """Save what the conversations do not have: questions without an answer, other branches."""
-        unsaved = []
         with self._channel.lock:
             for opened in self._open.values():
-                if opened.is_unsaved and (document := opened.branches.document()) != opened.kept:
-                    opened.kept = document
-                    unsaved.append((opened.name, document))
-                opened.is_unsaved = False
-        for name, document in unsaved:
-            save_branches(name, document)
+                opened.save_branches()
 
     def _read_responses(self) -> None:
         """Read from the ledger how the answers of magics, and of an earlier kernel, ended."""
@@ -163,7 +155,8 @@ class ConversationSwitching(Controller[OpenConversation]):
         """Forget a conversation that was deleted and is not shown."""
         with self._channel.lock:
             self._put_away[id(history)] = opened = self._open.pop(id(history))
-            saved.save_draft(opened.name, "")
+            opened.record.put_unsent(opened, (), "")
+            opened.record.restore(None)
             self._publish()
 
     def bring_back(self, history: ConversationHistory) -> None:
