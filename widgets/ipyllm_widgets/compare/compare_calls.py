@@ -364,6 +364,8 @@ class CompareCalls(Controller[LiveState]):
         failed = asked.comparison.column(index, render=False)
         asked.comparison.put_back(index)
         asked.answers[index] = answer
+        if asked.comparison.vote_cast is not None:
+            self._on_vote()
         if failed.error:
             text = f"Nothing came of asking {failed.mark} again, so the earlier answer stays: {failed.error}"
             self._channel.send("notice", text=text)
