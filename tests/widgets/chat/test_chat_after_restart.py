@@ -371,3 +371,13 @@ def wait_for_branches(name):
         assert time.monotonic() < end
         time.sleep(0.01)
     return found
+
+
+def test_the_totals_have_failed_questions_and_other_branches_again(begin, models):
+    widget = begin_with_one_answered_and_one_failed(begin, models)
+    models.reply(answer("It is Paris."), answer("Lima."))
+    widget.comm.click("regenerate", turn=shown(widget)[0]["id"])
+    widget.comm.wait_until_idle()
+    before = ask(widget, "Capital of Peru?").totals
+    assert before.startswith("4 answers")
+    assert begin().comm.wait_for(lambda page: page.totals == before)

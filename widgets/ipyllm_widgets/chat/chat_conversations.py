@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatConversations", "ListedConversation", "last_conversation"]
 
 _LISTED = 200  # the newest
+_REMOVED = 5  # the latest, which can be brought back
 _TITLE_CHARS = 80
 _MADE_NAME = re.compile(r"default|chat \d+")
 
@@ -65,7 +66,7 @@ def last_conversation() -> str:
 
 
 class ChatConversations:
-    """Finds and changes conversations, and keeps those that were deleted until the chat is closed.
+    """Finds and changes conversations, and keeps the latest that were deleted until the chat is closed.
 
     Examples
     --------
@@ -131,6 +132,8 @@ class ChatConversations:
         history = conversation(name, tell=False)
         self._removed[name] = history.fork(), record_of(history).branches()
         history.clear()
+        for earlier in list(self._removed)[:-_REMOVED]:
+            del self._removed[earlier]
 
     def restore(self, name: str) -> None:
         """Bring back a conversation that was deleted.
@@ -138,7 +141,7 @@ class ChatConversations:
         Raises
         ------
         LLMError
-            It was not deleted here, or its name has been used since.
+            It was not deleted here, others were deleted since, or its name has been used.
         """
         removed = self._removed.pop(name, None)
         history = conversation(name, tell=False)

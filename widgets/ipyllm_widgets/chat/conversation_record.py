@@ -59,6 +59,11 @@ class ConversationRecord:
         """Name of the conversation."""
         return self.history.name or ""
 
+    @property
+    def has_branches(self) -> bool:
+        """Whether there is more than the conversation has itself."""
+        return self._saved is not None
+
     def branches(self) -> dict[str, Any] | None:
         """Return the branches of all chats, as :func:`add_branches` takes them; None if none are known."""
         with self._lock:
@@ -119,6 +124,7 @@ class ConversationRecord:
         """Have the branches again of a conversation that was deleted, or none."""
         with self._lock:
             self._branches = None
+            self._removed.clear()
             self._save(branches)
 
 

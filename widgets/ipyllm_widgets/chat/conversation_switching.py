@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ConversationSwitching"]
 
 _STOP_TIMEOUT_S = 10.0  # longest wait for an answer that is stopped
+_KEPT = 5  # of the conversations that were left or deleted, and where nothing runs: the others are read again
 
 
 class ConversationSwitching(Controller[OpenConversation]):
@@ -116,8 +117,12 @@ class ConversationSwitching(Controller[OpenConversation]):
         with self._channel.lock:
             if history is self.history:
                 return
+            opened = self._open.pop(id(history), opened)
+            if opened.is_released:  # by another thread, since it was found
+                opened.take_unsent()
             self._stop_observing()
             self._shown.is_unsaved = True
+            self._open[id(self.history)] = self._open.pop(id(self.history))  # the latest comes last
             self._open[id(history)] = self._shown = opened
             opened.news = ""
             self._feedback |= feedback
@@ -126,7 +131,16 @@ class ConversationSwitching(Controller[OpenConversation]):
                 answer.update_waiting()
             self._publish()
         self._save_branches()
+        self._forget_earlier()
         self.refresh()  # the static output, and what has come since it was left
+
+    def _forget_earlier(self) -> None:
+        """Forget the conversations that were left long ago, if nothing of them is lost."""
+        with self._channel.lock:
+            idle = [opened for opened in self._open.values() if opened is not self._shown and opened.can_be_read_again]
+            for opened in idle[:-_KEPT]:
+                del self._open[id(opened.history)]
+                opened.release()
 
     def open_messages(self) -> dict[str, list[Message]]:
         """Return the messages of conversations that are shown or were left with some, by name."""
@@ -157,6 +171,8 @@ class ConversationSwitching(Controller[OpenConversation]):
             self._put_away[id(history)] = opened = self._open.pop(id(history))
             opened.record.put_unsent(opened, (), "")
             opened.record.restore(None)
+            for earlier in list(self._put_away)[:-_KEPT]:
+                self._put_away.pop(earlier).release()
             self._publish()
 
     def bring_back(self, history: ConversationHistory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ipyllm.conversations import saved
 from ipyllm_widgets.chat.branches import Branches
 from ipyllm_widgets.chat.chat_totals import ChatTotals
 from ipyllm_widgets.chat.conversation_record import record_of
@@ -44,17 +45,21 @@ class OpenConversation(LiveState):
         What the ledger keeps of it, from all chats of this kernel.
     is_unsaved : bool
         Whether the branches may have changed since they were saved.
+    is_released : bool
+        Whether the chat has left it.
     """
 
     def __init__(self, history: ConversationHistory, numbers: Iterator[int]) -> None:
         self.record = record_of(history)
-        unsent = self.record.take_unsent(self)
-        super().__init__(unsent.draft)
+        super().__init__()
         self.history = history
         running = history.running_turns()  # before the branches, which may be saved anew when a call ends
         self.branches = Branches(history, numbers, self.record.branches(), running)
-        self.branches.queue = QuestionQueue(unsent.questions)
+        self.take_unsent()
         self.totals = ChatTotals()
+        for node in self.branches.tree:  # those that the conversation does not have; it has others read
+            if node.response is not None and node.response.call_id:
+                self.totals = self.totals.plus(node.response)
         self.news = ""
         self.is_unsaved = False
 
@@ -67,6 +72,13 @@ class OpenConversation(LiveState):
     def mark(self) -> str:
         """What the list of conversations says of it: ``"running"``, or its ``news``."""
         return "running" if self.live else self.news
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether nothing is lost if it is forgotten, and read from the ledger when it is shown again."""
+        if self.live or self.news or self.is_unsaved:
+            return False
+        return saved.keeps() or not (self.draft or len(self.branches.queue) or self.record.has_branches)
 
     @property
     def messages(self) -> list[Message]:
@@ -102,3 +114,10 @@ class OpenConversation(LiveState):
         """Leave what is not asked yet to the next chat that opens the conversation."""
         self.record.release(self)
         self.branches.queue = QuestionQueue()
+        self.is_released = True
+
+    def take_unsent(self) -> None:
+        """Take what an earlier kernel, or a chat that released it, left."""
+        unsent = self.record.take_unsent(self)
+        self.branches.queue, self.draft = QuestionQueue(unsent.questions), unsent.draft
+        self.is_released = False

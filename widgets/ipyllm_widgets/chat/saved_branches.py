@@ -183,7 +183,7 @@ def add_branches(tree: TurnTree, document: dict[str, Any] | None, turns: Sequenc
                 nodes[key] = parent  # it was deleted since, and what followed stays
                 continue
             nodes[key] = node = _add(tree, parent, entry, by_key.get(key) or turn)
-            if node.turn is None and turn is not None:
+            if turn is not None and key not in by_key:
                 error = entry["error"]
                 response = response_to(turn, stored)
                 node.response = replace(response, error_message=error if error is None else str(error))
