@@ -133,19 +133,23 @@ def test_the_first_rows_are_shown_while_the_others_are_read(lab, tmp_path):
     assert explorer.shown()[-2:] == [7, 2]
     assert explorer.active.locator(".ipyllm-xline span").nth(1).inner_text() == "2"  # as before
 
-    # A read that is interrupted is said to be so, and what needs all rows reads them.
-    gate.unlink()
-    notebook.start(1)
-    explorer.status.get_by_text("the first 50 of 60 rows").wait_for()
-    notebook.interrupt(1)
-    assert "Traceback" not in notebook.output(1).inner_text()
-    assert "KeyboardInterrupt" not in notebook.output(1).inner_text()
-    explorer.root.get_by_text("The rows were not read: Interrupted. Run the cell again.").wait_for()
-    explorer.status.get_by_text("the others were not read").wait_for()
-    gate.touch()
-    explorer.search.fill("hedges (6)")
-    explorer.status.get_by_text("1 of 60 rows").wait_for()
-    assert explorer.root.get_by_role("alert").is_hidden()
+    # A read that is interrupted is said to be so, and what needs all rows reads them: a filter, a button.
+    for read in (regressed.click, explorer.root.get_by_role("button", name="Read them").click):
+        gate.unlink()
+        notebook.start(1)
+        explorer.status.get_by_text("the first 50 of 60 rows").wait_for()
+        notebook.interrupt(1)
+        output = notebook.output(1)
+        output.get_by_text("Interrupted: only the first rows are shown. Choose “Read them” in the explorer").wait_for()
+        assert "Traceback" not in output.inner_text()
+        assert "KeyboardInterrupt" not in output.inner_text()
+        explorer.root.get_by_text("The other rows were not read: the cell was interrupted.").wait_for()
+        explorer.status.get_by_text("the others were not read").wait_for()
+        read()
+        explorer.status.get_by_text("the others are being read").wait_for()
+        assert explorer.root.get_by_role("alert").is_hidden()
+        gate.touch()
+        explorer.status.get_by_text("12 of 60 rows" if read == regressed.click else "60 rows · selection").wait_for()
 
     # Shown otherwise than by its cell, it asks for them.
     output = notebook.run(2)

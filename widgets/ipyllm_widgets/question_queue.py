@@ -11,6 +11,8 @@ from ipyllm_widgets.attachments.files import attached_files, question_text
 from ipyllm_widgets.attachments.images import image_urls
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipyllm.messages import Message
 
 __all__ = ["QuestionQueue"]
@@ -28,11 +30,16 @@ class _Queued(NamedTuple):
 class QuestionQueue:
     """The queue of one conversation. Callers hold the channel's lock.
 
+    Parameters
+    ----------
+    left : iterable of Message
+        Questions that an earlier kernel left: they wait for the user.
+
     Attributes
     ----------
     held : bool
         Whether it waits for the user: the last answer failed or was stopped, the next question cannot be asked, or the
-        widget's cell was run again.
+        widget's cell was run again, or the kernel was restarted.
 
     Examples
     --------
@@ -44,10 +51,12 @@ class QuestionQueue:
     {'role': 'user', 'content': 'And then?'}
     """
 
-    def __init__(self) -> None:
-        self._waiting: list[_Queued] = []
+    def __init__(self, left: Iterable[Message] = ()) -> None:
         self._numbers = count(1)
-        self.held = False
+        self._waiting: list[_Queued] = []
+        for message in left:
+            self.add(message)
+        self.held = len(self) > 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -82,9 +91,9 @@ class QuestionQueue:
         """Remove a question."""
         self._waiting = [queued for queued in self._waiting if queued.id != name]
 
-    def texts(self) -> list[str]:
+    def messages(self) -> list[Message]:
         """Return the questions in the order in which they will be asked."""
-        return [question_text(queued.message) for queued in self._waiting]
+        return [queued.message for queued in self._waiting]
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return what the page shows."""

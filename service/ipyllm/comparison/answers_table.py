@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ipyllm.comparison.arms import Arm
 
-__all__ = ["answers_table", "note_on_times"]
+__all__ = ["answers_table", "notes_on_times"]
 
 _TIMES = (
     *("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps"),
@@ -67,8 +67,8 @@ def _row(arm: Arm, known: ChatResponse | None, preferred: str | None) -> dict[st
     }
 
 
-def note_on_times(arms: Sequence[Arm], responses: Sequence[ChatResponse | None]) -> str:
-    """Return what to know before comparing the times of these arms, in sentences; empty if there is nothing."""
+def notes_on_times(arms: Sequence[Arm], responses: Sequence[ChatResponse | None]) -> list[str]:
+    """Return what to know before comparing the times of these arms, as sentences."""
     sentences = []
     if sum(arm.service.name == LocalService.name for arm in arms) > 1:
         sentences.append(
@@ -80,4 +80,4 @@ def note_on_times(arms: Sequence[Arm], responses: Sequence[ChatResponse | None])
             "Some of these models reason before they answer, and not all of them show it: compare the times until the "
             "first words of the answer are shown, not those to the first token."
         )
-    return " ".join(sentences)
+    return sentences

@@ -99,6 +99,12 @@ class Arm:
         earlier = (given_message(message, self.model) for message in messages)
         return replace(self, request=replace(self.request, messages=(*own[:n_system], *earlier, *own[n_system:])))
 
+    def with_tags(self, **tags: str) -> Arm:
+        """Return the arm with further tags of its calls."""
+        provenance = self.request.provenance
+        tagged = replace(provenance, tags={**provenance.tags, **tags})
+        return replace(self, request=replace(self.request, provenance=tagged))
+
     def after(self, messages: Sequence[Message]) -> Arm:
         """Return the arm with further messages before each prompt."""
         return replace(self, request=replace(self.request, messages=(*self.request.messages, *messages)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from ipyllm.comparison.answers_table import answers_table, note_on_times
+from ipyllm.comparison.answers_table import answers_table, notes_on_times
 from ipyllm.comparison.vote_outcome import cast_on, outcome_of
 from ipyllm.errors import bad_request
 
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.runtime.interruptible import InterruptibleEvent
 
-__all__ = ["ComparedAnswers"]
+__all__ = ["ComparedAnswers", "VoteCast"]
+
+
+class VoteCast(NamedTuple):
+    """A vote: a label, ``tie`` or ``both_bad``, whether labels were hidden from the voter, and its tags."""
+
+    outcome: str
+    was_blind: bool
+    tags: Mapping[str, object]
 
 
 class ComparedAnswers(ABC):
@@ -28,8 +36,9 @@ class ComparedAnswers(ABC):
     id: str
     arms: tuple[Arm, ...]
     blind: bool
-    vote_cast: str | None
     done: InterruptibleEvent
+    latest_vote: VoteCast | None
+    withdrawn_vote: VoteCast | None
     _revealed: bool
 
     @property
@@ -69,7 +78,12 @@ class ComparedAnswers(ABC):
     @property
     def note(self) -> str:
         """What to know before comparing the times of the arms; empty if there is nothing, or no times are shown."""
-        return "" if self.names_hidden else note_on_times(self.arms, self.responses)
+        return " ".join(self.notes)
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences of the note."""
+        return [] if self.names_hidden else notes_on_times(self.arms, self.responses)
 
     def columns(self) -> list[Column]:
         """Return all arms for the renderer."""
@@ -149,15 +163,31 @@ class ComparedAnswers(ABC):
         if not self.done.is_set():
             raise bad_request("Some answers are not complete yet: vote when all have ended.")
         is_blind = self.names_hidden if blind is None else blind
-        cast_on(self.arms, self.complete, outcome, comparison=self.id, blind=is_blind, tags=tags)
-        self.vote_cast, self._revealed = outcome, True
+        self.cast_again(VoteCast(outcome, is_blind, dict(tags or {})))
+        self._revealed = True
         return outcome
+
+    def cast_again(self, vote: VoteCast) -> None:
+        """Store a vote, which was cast on these answers or is known to be possible.
+
+        Raises
+        ------
+        LLMError
+            As :meth:`vote`.
+        """
+        cast_on(self.arms, self.complete, vote.outcome, comparison=self.id, blind=vote.was_blind, tags=vote.tags)
+        self.latest_vote, self.withdrawn_vote = vote, None
+
+    @property
+    def vote_cast(self) -> str | None:
+        """The label preferred in the latest vote, or ``tie`` or ``both_bad``; None without a vote."""
+        return None if self.latest_vote is None else self.latest_vote.outcome
 
     def withdraw_vote(self) -> None:
         """Withdraw the vote, if there is one: it is in no table and no ranking any more."""
         if self.vote_cast is not None:
             cast_on(self.arms, self.complete, None, comparison=self.id, blind=self.names_hidden)
-            self.vote_cast = None
+            self.latest_vote = self.withdrawn_vote = None
 
     @property
     def complete(self) -> dict[int, ChatResponse]:

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.comparison.arms import Arm, make_arms, with_histories
-from ipyllm.comparison.compared_answers import ComparedAnswers
+from ipyllm.comparison.compared_answers import ComparedAnswers, VoteCast
 from ipyllm.comparison.ended_call import EndedCall
 from ipyllm.comparison.missing_keys import check_any_can_be_asked
 from ipyllm.errors import LLMError, bad_request
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Arm", "Comparison"]
+__all__ = ["LABEL_TAG", "Arm", "Comparison"]
+
+LABEL_TAG: Final = "compared_as"
+"""Tag of the calls: the label of their arm, which tells apart those of one model with the same parameters."""
 
 _TOOL_SLICE_S = 0.05  # how long the waiting thread runs the tools of one arm before those of the next
 
@@ -70,8 +73,10 @@ class Comparison(ComparedAnswers):
     arms : tuple of Arm
     done : InterruptibleEvent
         Set when all arms have ended.
-    vote_cast : str or None
-        The label preferred in the latest vote, or ``tie`` or ``both_bad``.
+    latest_vote : VoteCast or None
+        The vote, unless it was withdrawn; ``vote_cast`` is its outcome.
+    withdrawn_vote : VoteCast or None
+        The vote that the latest :meth:`ask_again` withdrew; :meth:`put_back` casts it again.
 
     Raises
     ------
@@ -110,7 +115,7 @@ or prompt.
 
         self.id = str(ULID())
         self.blind = bool(blind)
-        self.vote_cast: str | None = None
+        self.latest_vote: VoteCast | None = None
         self._revealed = False
         is_list = isinstance(models, Iterable) and not isinstance(models, str)
         given: list[Any] = list(models) if is_list else [models]
@@ -127,6 +132,7 @@ or prompt.
         )
         if histories:
             self.arms = with_histories(self.arms, given, histories)
+        self.arms = tuple(arm.with_tags(**{LABEL_TAG: arm.label}) for arm in self.arms)
         check_any_can_be_asked(self.arms)
         if len(self.arms) == 1:
             raise bad_request(
@@ -135,6 +141,7 @@ or prompt.
         self.done = InterruptibleEvent()
         self._calls: list[Call | EndedCall] = []
         self._replaced: dict[int, Call | EndedCall] = {}
+        self.withdrawn_vote: VoteCast | None = None
         self._n_running = len(self.arms)
 
     @classmethod
@@ -146,7 +153,7 @@ or prompt.
         id: str,  # noqa: A002 - the attribute
         blind: bool = False,
         revealed: bool = False,
-        vote_cast: str | None = None,
+        latest_vote: VoteCast | None = None,
     ) -> Self:
         """Return a comparison that has ended, of its arms and their responses: one that was made before.
 
@@ -155,13 +162,14 @@ or prompt.
         arms : sequence of Arm
         responses : sequence of ChatResponse
             In the order of the arms.
-        id, blind, vote_cast
+        id, blind, latest_vote
             As the attributes.
         revealed : bool
             Whether the labels of a blind comparison have been shown.
         """
         made = cls.__new__(cls)
-        made.id, made.arms, made.blind, made.vote_cast = id, tuple(arms), blind, vote_cast
+        made.id, made.arms, made.blind = id, tuple(arms), blind
+        made.latest_vote, made.withdrawn_vote = latest_vote, None
         made._revealed = revealed  # noqa: SLF001 - its own class
         made._calls = list(map(EndedCall, responses))  # noqa: SLF001
         made._replaced, made._n_running, made.done = {}, 0, InterruptibleEvent()  # noqa: SLF001
@@ -229,6 +237,7 @@ or prompt.
             raise bad_request("An answer is still streaming: wait until all have ended.")
         arm, arms = self.arms[index] if arm is None else arm, self.arms
         arm.service.check()
+        self.withdrawn_vote = None
         call = Call(arm.service, arm.request, on_event)
         self.arms = (*arms[:index], arm, *arms[index + 1 :])
         self.done, self._n_running = InterruptibleEvent(), 1
@@ -244,11 +253,18 @@ or prompt.
             self.arms, self._n_running = arms, 0
             self.done.set()
             raise
+        withdrawn = self.latest_vote
         self.withdraw_vote()
+        self.withdrawn_vote = withdrawn
 
     def put_back(self, index: int) -> None:
-        """Let the answer that :meth:`ask_again` replaced last take its place again: nothing came in its stead."""
+        """Let the answer that :meth:`ask_again` replaced last take its place again: nothing came in its stead.
+
+        The vote on the answers, which it withdrew, is cast again.
+        """
         self._calls[index] = self._replaced.pop(index)
+        if self.withdrawn_vote is not None:
+            self.cast_again(self.withdrawn_vote)
 
     def cancel(self) -> None:
         """Cancel all arms; partial answers are kept."""

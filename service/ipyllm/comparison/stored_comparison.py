@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.comparison.arms import Arm, canonical_json
-from ipyllm.comparison.comparison import Comparison
+from ipyllm.comparison.compared_answers import VoteCast
+from ipyllm.comparison.comparison import LABEL_TAG, Comparison
 from ipyllm.comparison.earlier_service import EarlierService
 from ipyllm.conversations.transcript import Transcript, Turn, document_of, from_document
+from ipyllm.errors import LLMError
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.ids import made_at
 from ipyllm.ledger.query import Query
@@ -16,14 +19,14 @@ from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.request import ChatRequest, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
 
 __all__ = ["comparison_document", "read_comparisons"]
 
-_OF_CALLS = frozenset({"call_id", "model", "params", "response"})
+_OF_CALLS = frozenset({"call_id", "model", "params", "response", "tags"})
 
 
 def comparison_document(comparison: Comparison) -> dict[str, Any]:
@@ -39,6 +42,8 @@ def comparison_document(comparison: Comparison) -> dict[str, Any]:
         "blind": comparison.blind,
         "hidden": comparison.names_hidden,
         "vote": comparison.vote_cast,
+        "vote_details": comparison.latest_vote and comparison.latest_vote._asdict(),
+        "withdrawn": comparison.withdrawn_vote and comparison.withdrawn_vote._asdict(),
         "arms": [
             {
                 "label": arm.label,
@@ -68,50 +73,84 @@ def read_comparisons(
     ValueError, TypeError, KeyError, AttributeError
         A document is damaged.
     """
-    turns = [_with_begun_calls(document, from_document(document["answers"]).turns) for document, _ in documents]
-    stored = stored_responses(turn for each in turns for turn in each)
+    begun = [_with_begun_calls(document, from_document(document["answers"]).turns) for document, _ in documents]
+    stored = stored_responses(turn for each in begun for turn in each.turns)
     return [
         _comparison(document, question, each, stored, provenance)
-        for (document, question), each in zip(documents, turns, strict=True)
+        for (document, question), each in zip(documents, begun, strict=True)
     ]
 
 
 def _comparison(
     document: Mapping[str, Any],
     question: Sequence[Message],
-    turns: Iterable[Turn],
+    begun: _Begun,
     stored: Mapping[str, ChatResponse],
     provenance: Provenance,
 ) -> Comparison:
-    arms = zip(document["arms"], turns, strict=True)
-    return Comparison.from_answers(
+    arms = zip(document["arms"], begun.turns, strict=True)
+    made = Comparison.from_answers(
         [_arm(known, turn.key or "", question, provenance) for known, turn in arms],
-        [_response(turn, stored) for turn in turns],
+        [_response(turn, stored) for turn in begun.turns],
         id=_text(document["id"]),
         blind=bool(document["blind"]),
         revealed=not document["hidden"],
-        vote_cast=None if document["vote"] is None else _text(document["vote"]),
+        latest_vote=_latest_vote(document),
     )
+    if begun.is_earlier_answer and (withdrawn := _vote(document.get("withdrawn"))) is not None:
+        with suppress(LLMError):  # its answer is no longer in the ledger as it was
+            made.cast_again(withdrawn)
+    return made
 
 
-def _with_begun_calls(document: Mapping[str, Any], turns: Sequence[Turn]) -> list[Turn]:
-    """Return the turns, those that had not ended with the ids of their calls: the ledger has what came of them."""
+def _latest_vote(document: Mapping[str, Any]) -> VoteCast | None:
+    if document["vote"] is None:
+        return None
+    # Versions before kept the outcome only.
+    return _vote(document.get("vote_details")) or VoteCast(_text(document["vote"]), bool(document["blind"]), {})
+
+
+def _vote(known: Any) -> VoteCast | None:
+    return None if known is None else VoteCast(_text(known["outcome"]), bool(known["was_blind"]), dict(known["tags"]))
+
+
+class _Begun(NamedTuple):
+    """Answers of a comparison; of those that had not ended, the calls that the ledger has, if any.
+
+    ``is_earlier_answer`` says that one was asked for again, and nothing came of it: it is the answer from before.
+    """
+
+    turns: list[Turn]
+    is_earlier_answer: bool = False
+
+
+def _with_begun_calls(document: Mapping[str, Any], turns: Sequence[Turn]) -> _Begun:
     begun = [turn.key for turn in turns if turn.status == "interrupted" and turn.call_id is None]
     asked_at = made_at(_text(document["id"]))
     if not begun or asked_at is None:
-        return list(turns)
+        return _Begun(list(turns))
     query = Query(since=asked_at, tags={"comparison": document["id"]}, only=_OF_CALLS)
     ids: dict[str, str] = {}  # by what tells the arms' calls apart; of one that was asked again, the last with a text
+    newest: dict[str, str] = {}
     for row in current_ledger().read(query):
         call = dict(zip(query.columns, row, strict=True))
-        key = canonical_json([call["model"], call["params"]])
+        label = (call["tags"] or {}).get(LABEL_TAG)
+        key = canonical_json([call["model"], call["params"]]) if label is None else label
+        newest[key] = call["call_id"]
         if call["response"] or key not in ids:
             ids[key] = call["call_id"]
-    keys = [canonical_json([known["model"], known["params"]]) for known in document["arms"]]
-    return [
-        replace(turn, call_id=ids.get(key)) if turn.key in begun and keys.count(key) == 1 else turn
+    # Calls of versions before have no label, and are known by their arm unless two arms are alike.
+    alike = [canonical_json([known["model"], known["params"]]) for known in document["arms"]]
+    keys = [
+        _text(known["label"]) if known["label"] in ids or alike.count(key) > 1 else key
+        for known, key in zip(document["arms"], alike, strict=True)
+    ]
+    found = [
+        replace(turn, call_id=ids.get(key)) if turn.key in begun else turn
         for turn, key in zip(turns, keys, strict=True)
     ]
+    asked = [key for turn, key in zip(turns, keys, strict=True) if turn.key in begun and key in ids]
+    return _Begun(found, any(ids[key] != newest[key] for key in asked))
 
 
 def _response(turn: Turn, stored: Mapping[str, ChatResponse]) -> ChatResponse:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SavedConversation",
     "changed_at",
+    "keeps",
     "look_up",
     "look_up_document",
     "look_up_draft",
@@ -61,6 +62,16 @@ class SavedConversation(NamedTuple):
     name: str
     changed_at: datetime
     contents: Transcript
+
+
+def keeps() -> bool:
+    """Return whether conversations are kept in the ledger: they are those of a notebook, and the settings allow it."""
+    from ipyllm.settings import SettingsError
+
+    try:
+        return _notebook() is not None
+    except SettingsError:  # which the next call will raise
+        return False
 
 
 def look_up(name: str) -> Transcript | None:

@@ -180,7 +180,7 @@ def document_of(transcript: Transcript) -> dict[str, Any]:
                 "status": turn.status,
                 **({"call_id": turn.call_id} if turn.call_id else {}),
                 **({"step_ids": list(turn.step_ids)} if turn.step_ids else {}),
-                "messages": turn.messages,
+                "messages": list(turn.messages),
             }
             for turn in transcript.turns
         ],

@@ -94,7 +94,7 @@ def _failures(observed: Observations) -> Iterator[str]:
     ended = observed.failed[~observed.unfinished]
     of_arm = ended.groupby(observed.frame["arm"][ended.index], observed=False)
     n_failed = of_arm.sum()
-    if not n_failed.any():
+    if not n_failed.any() or ended.all():  # if all failed, no prompt was answered, and the headline says it
         return
     failing = [
         f"{arm} {n:,} of {total:,}" for (arm, n), total in zip(n_failed.items(), of_arm.size(), strict=True) if n

@@ -147,6 +147,12 @@ def test_failed_calls_are_told_of_the_ended_ones_as_in_the_error_rate():
     assert "would change: b none → 0." in " ".join(st.summarise_arms(lost).notes)
 
 
+def test_failures_are_not_told_arm_by_arm_if_all_calls_failed():
+    notes = " ".join(st.summarise_arms(_calls(n=4, a={"status": "error"}, b={"status": "error"})).notes)
+    assert "Calls failed" not in notes
+    assert "the answered prompts may be easier" not in notes
+
+
 def test_pass_at_k_without_enough_answers_says_so():
     calls = _calls(n=3, repeats=2, a={"score_exact": [1, 0] * 3}, b={"score_exact": [1, 1] * 3})
     notes = " ".join(st.summarise_arms(calls, pass_at=(2, 3)).notes)

@@ -373,27 +373,11 @@ def wait_for_branches(name):
     return found
 
 
-def test_questions_that_wait_come_back_as_text_before_what_is_typed(begin, models):
-    widget = begin()
-    models.default = fakes.drip("word ", every=0.02)
-    widget.comm.click("send", text="Long")
-    widget.comm.wait_for(lambda page: "word" in page.html())
-    widget.comm.click("send", text="And then?")
-    widget.comm.click("send", text="And last?")
-    widget.comm.click("draft", text="Or")
-    waiting = widget.comm.view_state().settings["queue"]
-    widget.comm.click("unqueue", question=waiting[1]["id"])
-    widget.comm.click("stop")
-    assert begin().get_state("snapshot")["snapshot"]["draft"] == "And then?\n\nOr"
-
-
-def test_a_question_that_was_asked_from_the_queue_waits_no_longer(begin, models):
-    widget = begin()
-    models.reply(fakes.drip("word ", every=0.02), answer("So."))
-    widget.comm.click("send", text="Long")
-    widget.comm.wait_for(lambda page: "word" in page.html())
-    widget.comm.click("send", text="And then?")
-    widget.comm.click("stop")
+def test_the_totals_have_failed_questions_and_other_branches_again(begin, models):
+    widget = begin_with_one_answered_and_one_failed(begin, models)
+    models.reply(answer("It is Paris."), answer("Lima."))
+    widget.comm.click("regenerate", turn=shown(widget)[0]["id"])
     widget.comm.wait_until_idle()
-    widget.comm.click("send_next")
-    assert begin().get_state("snapshot")["snapshot"]["draft"] == ""
+    before = ask(widget, "Capital of Peru?").totals
+    assert before.startswith("4 answers")
+    assert begin().comm.wait_for(lambda page: page.totals == before)

@@ -144,7 +144,7 @@ def test_one_that_fails_there_says_so_and_holds_what_waits(widget, models, resta
     again = ChatWidget(conversation="default")
     snapshot = again.get_state("snapshot")["snapshot"]
     assert [turn["text"] for turn in snapshot["turns"]] == ["one", "two"]
-    assert snapshot["draft"] == "three"
+    assert [(question["text"], question["held"]) for question in snapshot["settings"]["queue"]] == [("three", True)]
     again.close()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from ipyllm import CompareWidget, LLMError, OpenAIService, usage, votes
 from ipyllm.conversations import saved
-from tests.fakes import answer, never_answers
+from tests.fakes import answer, never_answers, stall
 from tests.widgets.compare.comparing import asked, eventually, rounds, text_of
 
 
@@ -155,3 +155,42 @@ def test_an_arm_without_its_key_keeps_the_answer_that_it_has(begin, monkeypatch)
     with pytest.raises(LLMError, match="cannot be asked for again"):
         later.regenerate("A")
     assert rounds(later) == before
+
+
+def test_arms_of_one_model_at_two_addresses_each_have_what_had_come_of_their_answer(begin, two):
+    replies = iter([stall("First", after=1), stall("Second", after=1)])
+    two.on(lambda request: next(replies))
+    elsewhere = two.base_url.replace("127.0.0.1", "localhost")
+    models = [OpenAIService(model="same", base_url=url) for url in (two.base_url, elsewhere)]
+    widget = begin(models=models)
+    widget.ask("First?")
+    eventually(lambda: all(text_of(arm) for arm in rounds(widget)[0][1].values()))
+    before = {mark: text_of(arm) for mark, arm in rounds(widget)[0][1].items()}
+    left = saved.look_up_document("comparison", "capitals")
+    widget.stop()  # as the end of a kernel does, of which no widget learns
+    eventually(lambda: not widget.running)
+    saved.save_document("comparison", "capitals", left)
+    assert sorted(before.values()) == ["First", "Second"]
+    assert {mark: text_of(arm) for mark, arm in rounds(begin(models=models))[0][1].items()} == before
+
+
+@pytest.mark.parametrize(("reply", "comes_back"), [(never_answers(), True), (stall("Ba", after=1), False)])
+def test_a_vote_that_asking_again_withdrew_comes_back_if_nothing_had_come(begin, two, reply, comes_back):
+    widget = begin(blind=True)
+    asked(widget, "First?")
+    voted = widget.vote("A")
+    before = votes(comparison=widget.comparison.id).iloc[0]
+    two.on(lambda request: reply)
+    widget.regenerate("B")
+    eventually(lambda: comes_back or text_of(rounds(widget)[0][1]["B"]))
+    assert votes(comparison=widget.comparison.id).empty
+    left = saved.look_up_document("comparison", "capitals")
+    widget.stop()
+    eventually(lambda: not widget.running)
+    saved.save_document("comparison", "capitals", left)
+    later = begin(blind=True)
+    now = votes(comparison=later.comparison.id)
+    assert (later.comparison.vote_cast, len(now)) == ((voted, 1) if comes_back else (None, 0))
+    if comes_back:
+        assert (now.iloc[0]["outcome"], now.iloc[0]["blind"]) == (before["outcome"], True)
+        assert now.iloc[0]["arms"] == before["arms"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Thread
 
 from ipyllm import CompareWidget
+from ipyllm.comparison.votes import votes
 from ipyllm.conversations import saved
 from tests.fakes import answer, server_error
 from tests.widgets.compare.comparing import asked, click, eventually, rounds, shown, text_of
@@ -65,15 +66,22 @@ def test_a_question_waits_on_if_no_arm_answered_or_it_cannot_be_asked(two, widge
     assert waiting(pair) == ["Second?"]
 
 
-def test_what_waits_is_in_the_text_box_after_a_restart(two, begin):
+def test_what_waits_comes_back_with_its_images_after_a_restart_and_waits_for_the_user(two, begin):
     pair = begin(models=("openai/slow", "openai/good"))
     pair.ask("First?")
-    pair._controller.queue("Second?")
+    pair._controller.queue("Second?", images=[PNG])
     pair._controller.draft("Third, half")
-    assert begin()._controller.snapshot()["draft"] == "Second?\n\nThird, half"
+    again = begin()
+    state = again._controller.snapshot()
+    waits = [(queued["text"], queued["images"], queued["held"]) for queued in state["settings"]["queue"]]
+    assert (waits, state["draft"]) == ([("Second?", 1, True)], "Third, half")
     pair.stop()
     eventually(lambda: not pair.running)
-    assert saved.look_up_draft("capitals", "comparison") == "Second?\n\nThird, half"
+    assert saved.look_up_draft("capitals", "comparison") == "Third, half"
+    again._controller.send_next()
+    eventually(lambda: not again.running)
+    assert (rounds(again)[-1][0]["text"], len(rounds(again)[-1][0]["images"])) == ("Second?", 1)
+    assert waiting(begin()) == []
 
 
 def test_clear_stops_what_streams_and_undo_brings_its_text_back(two, widget):
@@ -100,6 +108,30 @@ def test_an_answer_stays_if_nothing_comes_when_it_is_asked_for_again(two, widget
     pair.regenerate("A")
     eventually(lambda: not pair.running)
     assert text_of(shown(pair)["A"]) == "Bern."
+
+
+def test_the_vote_comes_back_if_nothing_comes_when_an_answer_is_asked_for_again(two, widget):
+    pair = widget("good", "bad", blind=True)
+    asked(pair)
+    pair.vote("A")
+    before = votes(comparison=pair.comparison.id).iloc[0]
+    ranking = eventually(lambda: pair._controller.snapshot()["totals"])
+    two.on(lambda request: server_error())
+    pair.regenerate("B")
+    eventually(lambda: not pair.running)
+    after = votes(comparison=pair.comparison.id).iloc[0]
+    columns = ["outcome", "blind", "arms", "prompt"]
+    assert after[columns].to_dict() == before[columns].to_dict()
+    assert pair.comparison.vote_cast == before["outcome"].partition("/")[2]
+    eventually(lambda: pair._controller.snapshot()["totals"] == ranking)
+    two.on(lambda request: answer("It is Basle."))
+    pair.regenerate("B")
+    eventually(lambda: not pair.running)
+    assert (pair.comparison.vote_cast, len(votes(comparison=pair.comparison.id))) == (None, 0)
+    two.on(lambda request: server_error())
+    pair.regenerate("A")
+    eventually(lambda: not pair.running)
+    assert pair.comparison.vote_cast is None, "it was on another answer"
 
 
 def test_a_cell_that_runs_again_takes_what_waits_and_sends_it_when_the_user_says_so(two, begin):

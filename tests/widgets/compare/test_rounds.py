@@ -243,3 +243,21 @@ def test_a_draft_that_was_sent_is_kept_no_more(two, widget):
     assert pair._controller.snapshot()["draft"] == "/cities", "also without an estimate"
     assert click(pair, "ask", prompt="Which capital?") is None
     assert pair._controller.snapshot()["draft"] == ""
+
+
+def test_a_note_stands_once_under_the_first_round_to_which_it_applies(two, widget):
+    two.on(lambda request: answer("Bern.", reasoning="Let me think."))
+    pair = widget("good", "bad")
+    for _ in range(3):
+        asked(pair)
+    below = [question["footer"] for question, _ in rounds(pair)]
+    assert below[0].startswith("Some of these models reason before they answer")
+    assert below[1:] == ["", ""]
+    for text in pair._controller.static_content():
+        assert text.count("Some of these models reason before they answer") == 1
+    later = widget("good", "bad", blind=True)
+    for _ in range(2):
+        asked(later)
+    later.vote("A")
+    below = [question["footer"] for question, _ in rounds(later)]
+    assert (below[0], below[1][:4]) == ("", "Some"), "not while names are hidden"

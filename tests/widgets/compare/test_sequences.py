@@ -153,7 +153,8 @@ class Person:
         self.rest()
 
     def do_restart(self, _):
-        before = [(asked.question, asked.comparison.vote_cast) for asked in self.widget._controller.rounds]
+        before = [(asked.question, asked.comparison) for asked in self.widget._controller.rounds]
+        votes_before = [(known.vote_cast, known.withdrawn_vote) for _, known in before]
         left = saved.look_up_document("comparison", "capitals")
         for widget in self.made:  # as the end of a kernel does, of which no widget learns
             widget.stop()
@@ -163,8 +164,12 @@ class Person:
         self.restart()
         self.texts = {key: text for key, text in self.texts.items() if text}
         self.make()
-        after = [(asked.question, asked.comparison.vote_cast) for asked in self.widget._controller.rounds]
-        assert after == before
+        after = self.widget._controller.rounds
+        assert [asked.question for asked in after] == [question for question, _ in before]
+        for asked, (cast, withdrawn) in zip(after, votes_before, strict=True):
+            # The vote that asking again had withdrawn comes back if nothing had come.
+            back = withdrawn.outcome if withdrawn is not None and asked.comparison.vote_cast is not None else None
+            assert asked.comparison.vote_cast == (cast or back)
 
     def do_rerun(self, _):
         self.make()

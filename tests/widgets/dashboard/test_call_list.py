@@ -11,6 +11,7 @@ from ipyllm.ledger import current_ledger
 from ipyllm.ledger.ids import kernel_id
 from ipyllm_widgets.dashboard.call_list import CallList
 from ipyllm_widgets.dashboard.charts import colour_of
+from tests.fakes import answer
 
 
 def put(n, **columns):
@@ -130,3 +131,33 @@ def test_a_model_that_comes_later_takes_no_other_mark(dashboard):
     put(3, call_id=lambda at: f"{at:026x}".replace("0", "a", 1), model=lambda at: "a/new")
     shown.refresh()
     assert {row.model: row.index for row in shown._shown[0].models} == {"lab/a": 0, "lab/b": 1, "a/new": 2}
+
+
+def test_arms_of_one_model_are_told_apart_by_what_they_differ_in(dashboard, models):
+    from ipyllm.comparison.comparison import Comparison
+
+    models.default = answer("Bern.")
+    Comparison("Which capital?", models=["openai/m"], params=[{"temperature": 0}, {"temperature": 1}]).start().wait()
+    current_ledger().flush(30)
+    shown = dashboard()
+    assert sorted((row.model, row.arm) for row in shown._shown[0].calls) == [
+        ("openai/m", "temperature=0"),
+        ("openai/m", "temperature=1"),
+    ]
+    assert "<td>openai/m <small>temperature=0</small></td>" in shown.calls
+
+
+@pytest.mark.parametrize(
+    ("label", "shown_as"),
+    [
+        ("lab/a · temperature=0", "temperature=0"),
+        ("a · terse", "terse"),
+        ("a", ""),
+        ("a #2", "#2"),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_the_arm_of_an_experiment_is_named_without_its_model(dashboard, label, shown_as):
+    put(1, arm=lambda _: label)
+    small = f" <small>{shown_as}</small>" if shown_as else ""
+    assert f"<td>lab/a{small}</td>" in dashboard().calls

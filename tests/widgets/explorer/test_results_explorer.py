@@ -338,7 +338,7 @@ def test_the_first_rows_leave_out_what_all_prompts_begin_with(explore, two_first
     [
         (LLMError("The ledger is gone.", category="bad_request"), "The ledger is gone."),
         (OSError("disk"), "OSError: disk"),
-        (KeyboardInterrupt(), "Interrupted. Run the cell again."),
+        (KeyboardInterrupt(), "the cell was interrupted."),
     ],
 )
 def test_a_page_is_told_why_the_other_rows_are_missing_and_they_are_read_on_request(explore, two_first, exc, reason):
@@ -348,15 +348,26 @@ def test_a_page_is_told_why_the_other_rows_are_missing_and_they_are_read_on_requ
     with pytest.raises(type(exc)) as raised:
         _ = explorer.selection
     if isinstance(exc, KeyboardInterrupt):
-        assert raised.value._render_traceback_() == [reason]
+        (sentence,) = raised.value._render_traceback_()
+        assert sentence.startswith("Interrupted: only the first rows are shown. Choose “Read them”")
     fails(results, None)
     assert explorer.comm.click("read")["error"] is None  # a page that is loaded again: what was stopped stays so
     assert [message["reason"] for message in sent(explorer, "unread")] == [reason] * 2
     assert table_of(explorer)["expected"] == 5
-    explorer.refresh()
+    assert explorer.comm.click("read", again=True)["error"] is None
     assert len(table_of(explorer)["ids"]) == 5
     assert explorer.comm.click("read")["error"] is None
     assert len(sent(explorer, "unread")) == 2
+
+
+def test_the_other_rows_are_read_by_refresh_too(explore, two_first):
+    results = scored(reviews(5))
+    explorer = explore(results)
+    fails(results, OSError("disk"))
+    assert explorer.comm.click("read", again=True)["error"].endswith("OSError: disk")
+    fails(results, None)
+    explorer.refresh()
+    assert len(table_of(explorer)["ids"]) == 5
 
 
 @pytest.mark.parametrize("given", [{"status": "running"}, None])

@@ -41,7 +41,7 @@ class Branches:
     numbers : iterator of int, optional
         Numbers of the turns' names.
     kept : dict, optional
-        What an earlier kernel or another chat knew of it, as :meth:`document` returned it.
+        What an earlier kernel or other chats know of it, as :func:`branches_document` returned it.
     running : mapping, optional
         The turns whose calls ran before ``kept`` was read, as the history had them.
 
@@ -86,11 +86,16 @@ class Branches:
             if node.turn is None and (found := (running or {}).get(node.key or "")) is not None:
                 node.elsewhere, node.response = found, None
         self.refresh_path()
+        self._known = {node.key for node in self.tree if node.key is not None}  # of all turns that were here
 
-    def document(self) -> dict[str, Any] | None:
-        """Return what there is beyond the conversation, as JSON; None if there is nothing."""
+    def document(self) -> tuple[dict[str, Any], set[str]]:
+        """Return the tree as JSON, and the keys of the turns that it no longer has."""
+        self.refresh_path()
         turns = [node.turn for node in self.path if node.turn is not None]
-        return branches_document(self.tree, self.tail, turns) if self.path else None
+        tree = self.tree if self.path else TurnTree()  # the conversation was deleted, if perhaps elsewhere
+        keys = {node.key for node in tree if node.key is not None}
+        self._known |= keys | {node.key for node in self.tree if node.key is not None}
+        return branches_document(tree, self.tail, turns), self._known - keys
 
     def refresh_path(self) -> None:
         """Set the path to the turns of the history and the unanswered ones between them, followed by the tail."""

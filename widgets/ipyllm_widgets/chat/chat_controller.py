@@ -45,12 +45,20 @@ class ChatController(ChatCalls):
     Parameters as for :class:`ChatCalls`.
     """
 
+    _is_closed = False
+
     def close(self) -> None:
         """Stop the running answers, and stop observing the conversation."""
+        if self._is_closed:  # Python closes a widget again that it frees: others may have gone on since
+            return
+        self._is_closed = True
         self._stop_observing()
         self._shown.is_unsaved = True
         self._save_branches()
         super().close()
+        with self._channel.lock:
+            for opened in self._states():
+                opened.release()
 
     # ---- commands ---------------------------------------------------------------------
 

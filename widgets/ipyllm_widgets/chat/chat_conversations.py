@@ -12,12 +12,9 @@ from ipyllm.conversations.search import excerpt, folded
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
-from ipyllm_widgets.chat.saved_branches import (
-    look_up_branches,
-    move_branches,
-    save_branches,
-    unanswered_conversations,
-)
+from ipyllm_widgets.chat.conversation_record import record_of
+from ipyllm_widgets.chat.saved_branches import move_branches, unanswered_conversations
+from ipyllm_widgets.saved_queue import move_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["ChatConversations", "ListedConversation", "last_conversation"]
 
 _LISTED = 200  # the newest
+_REMOVED = 5  # the latest, which can be brought back
 _TITLE_CHARS = 80
 _MADE_NAME = re.compile(r"default|chat \d+")
 
@@ -68,7 +66,7 @@ def last_conversation() -> str:
 
 
 class ChatConversations:
-    """Finds and changes conversations, and keeps those that were deleted until the chat is closed.
+    """Finds and changes conversations, and keeps the latest that were deleted until the chat is closed.
 
     Examples
     --------
@@ -124,6 +122,7 @@ class ChatConversations:
         draft, changed_at = saved.look_up_draft(name), saved.changed_at(name)
         rename_conversation(name, new_name)
         move_branches(name, new_name)
+        move_queue(name, new_name)
         if draft:
             saved.save_draft(new_name, draft, changed=changed_at)
             saved.save_draft(name, "")
@@ -131,8 +130,10 @@ class ChatConversations:
     def remove(self, name: str) -> None:
         """Empty a conversation, so that it is listed no more."""
         history = conversation(name, tell=False)
-        self._removed[name] = history.fork(), look_up_branches(name)
+        self._removed[name] = history.fork(), record_of(history).branches()
         history.clear()
+        for earlier in list(self._removed)[:-_REMOVED]:
+            del self._removed[earlier]
 
     def restore(self, name: str) -> None:
         """Bring back a conversation that was deleted.
@@ -140,7 +141,7 @@ class ChatConversations:
         Raises
         ------
         LLMError
-            It was not deleted here, or its name has been used since.
+            It was not deleted here, others were deleted since, or its name has been used.
         """
         removed = self._removed.pop(name, None)
         history = conversation(name, tell=False)
@@ -148,7 +149,7 @@ class ChatConversations:
             raise LLMError(f"The conversation {name!r} can no longer be brought back.", category="not_found")
         contents, branches = removed
         history.restore(contents)
-        save_branches(name, branches)
+        record_of(history).restore(branches)
 
 
 def _n_questions(messages: Iterable[Message]) -> int:

@@ -15,7 +15,6 @@ from ipyllm_widgets.chat.chat_controller import ChatController
 from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
 from ipyllm_widgets.chat.chat_settings import ChatSettings
-from ipyllm_widgets.chat.saved_branches import save_branches
 from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
 from ipyllm_widgets.notebook_cell import keep_conversations_of_notebook
@@ -294,7 +293,6 @@ class ChatWidget(LiveWidget):
         if history is self._history:
             self.switch()
         self._controller.put_away(history)
-        save_branches(conversation, None)
 
     def _do_undo_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:
         self._conversations.restore(conversation)

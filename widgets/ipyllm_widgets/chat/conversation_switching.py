@@ -5,13 +5,11 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ipyllm.conversations import saved
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm_widgets.chat.feedback import feedback_on
 from ipyllm_widgets.chat.open_conversation import OpenConversation
-from ipyllm_widgets.chat.saved_branches import save_branches
 from ipyllm_widgets.controller import RENDER_TIMEOUT_S, Controller
 
 if TYPE_CHECKING:
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["ConversationSwitching"]
 
 _STOP_TIMEOUT_S = 10.0  # longest wait for an answer that is stopped
+_KEPT = 5  # of the conversations that were left or deleted, and where nothing runs: the others are read again
 
 
 class ConversationSwitching(Controller[OpenConversation]):
@@ -81,15 +80,9 @@ class ConversationSwitching(Controller[OpenConversation]):
 
     def _save_branches(self) -> None:
         """Save what the conversations do not have: questions without an answer, other branches."""
-        unsaved = []
         with self._channel.lock:
             for opened in self._open.values():
-                if opened.is_unsaved and (document := opened.branches.document()) != opened.kept:
-                    opened.kept = document
-                    unsaved.append((opened.name, document))
-                opened.is_unsaved = False
-        for name, document in unsaved:
-            save_branches(name, document)
+                opened.save_branches()
 
     def _read_responses(self) -> None:
         """Read from the ledger how the answers of magics, and of an earlier kernel, ended."""
@@ -124,8 +117,12 @@ class ConversationSwitching(Controller[OpenConversation]):
         with self._channel.lock:
             if history is self.history:
                 return
+            opened = self._open.pop(id(history), opened)
+            if opened.is_released:  # by another thread, since it was found
+                opened.take_unsent()
             self._stop_observing()
             self._shown.is_unsaved = True
+            self._open[id(self.history)] = self._open.pop(id(self.history))  # the latest comes last
             self._open[id(history)] = self._shown = opened
             opened.news = ""
             self._feedback |= feedback
@@ -134,7 +131,16 @@ class ConversationSwitching(Controller[OpenConversation]):
                 answer.update_waiting()
             self._publish()
         self._save_branches()
+        self._forget_earlier()
         self.refresh()  # the static output, and what has come since it was left
+
+    def _forget_earlier(self) -> None:
+        """Forget the conversations that were left long ago, if nothing of them is lost."""
+        with self._channel.lock:
+            idle = [opened for opened in self._open.values() if opened is not self._shown and opened.can_be_read_again]
+            for opened in idle[:-_KEPT]:
+                del self._open[id(opened.history)]
+                opened.release()
 
     def open_messages(self) -> dict[str, list[Message]]:
         """Return the messages of conversations that are shown or were left with some, by name."""
@@ -163,7 +169,10 @@ class ConversationSwitching(Controller[OpenConversation]):
         """Forget a conversation that was deleted and is not shown."""
         with self._channel.lock:
             self._put_away[id(history)] = opened = self._open.pop(id(history))
-            saved.save_draft(opened.name, "")
+            opened.record.put_unsent(opened, (), "")
+            opened.record.restore(None)
+            for earlier in list(self._put_away)[:-_KEPT]:
+                self._put_away.pop(earlier).release()
             self._publish()
 
     def bring_back(self, history: ConversationHistory) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from ipyllm.conversations import saved
 from ipyllm_widgets.chat.branches import Branches
 from ipyllm_widgets.chat.chat_totals import ChatTotals
-from ipyllm_widgets.chat.saved_branches import look_up_branches
+from ipyllm_widgets.chat.conversation_record import record_of
 from ipyllm_widgets.live_state import LiveState
+from ipyllm_widgets.question_queue import QuestionQueue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,20 +41,25 @@ class OpenConversation(LiveState):
         Of what was asked in it here.
     news : str
         What has come while another was shown: ``"new"`` answer, ``"failed"``, or empty for nothing.
-    kept : dict or None
-        Its branches as they were saved last.
+    record : ConversationRecord
+        What the ledger keeps of it, from all chats of this kernel.
     is_unsaved : bool
-        Whether they may have changed since.
+        Whether the branches may have changed since they were saved.
+    is_released : bool
+        Whether the chat has left it.
     """
 
     def __init__(self, history: ConversationHistory, numbers: Iterator[int]) -> None:
-        name = history.name or ""
-        super().__init__(saved.look_up_draft(name))
+        self.record = record_of(history)
+        super().__init__()
         self.history = history
         running = history.running_turns()  # before the branches, which may be saved anew when a call ends
-        self.kept = look_up_branches(name)
-        self.branches = Branches(history, numbers, self.kept, running)
+        self.branches = Branches(history, numbers, self.record.branches(), running)
+        self.take_unsent()
         self.totals = ChatTotals()
+        for node in self.branches.tree:  # those that the conversation does not have; it has others read
+            if node.response is not None and node.response.call_id:
+                self.totals = self.totals.plus(node.response)
         self.news = ""
         self.is_unsaved = False
 
@@ -66,6 +72,13 @@ class OpenConversation(LiveState):
     def mark(self) -> str:
         """What the list of conversations says of it: ``"running"``, or its ``news``."""
         return "running" if self.live else self.news
+
+    @property
+    def can_be_read_again(self) -> bool:
+        """Whether nothing is lost if it is forgotten, and read from the ledger when it is shown again."""
+        if self.live or self.news or self.is_unsaved:
+            return False
+        return saved.keeps() or not (self.draft or len(self.branches.queue) or self.record.has_branches)
 
     @property
     def messages(self) -> list[Message]:
@@ -87,6 +100,24 @@ class OpenConversation(LiveState):
             self.end()
             self.branches.queue.held = True
 
+    def save_branches(self) -> None:
+        """Save what the conversation does not have: questions without an answer, other branches."""
+        if self.is_unsaved:
+            self.record.put_branches(self, *self.branches.document())
+        self.is_unsaved = False
+
     def save_unsent(self) -> None:
-        """Save the questions that wait, and what is typed: after a restart of the kernel they are in the text box."""
-        saved.save_draft(self.name, "\n\n".join(filter(None, [*self.branches.queue.texts(), self.draft])))
+        """Save the questions that wait, and what is typed: they are there again after a restart of the kernel."""
+        self.record.put_unsent(self, self.branches.queue.messages(), self.draft)
+
+    def release(self) -> None:
+        """Leave what is not asked yet to the next chat that opens the conversation."""
+        self.record.release(self)
+        self.branches.queue = QuestionQueue()
+        self.is_released = True
+
+    def take_unsent(self) -> None:
+        """Take what an earlier kernel, or a chat that released it, left."""
+        unsent = self.record.take_unsent(self)
+        self.branches.queue, self.draft = QuestionQueue(unsent.questions), unsent.draft
+        self.is_released = False

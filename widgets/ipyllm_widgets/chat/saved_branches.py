@@ -18,7 +18,7 @@ from ipyllm.pipeline.stored_tool_calls import stored_tool_calls
 from ipyllm_widgets.chat.turn_tree import TurnNode, TurnTree, question_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
 
@@ -26,6 +26,7 @@ __all__ = [
     "add_branches",
     "branches_document",
     "look_up_branches",
+    "merged_branches",
     "move_branches",
     "save_branches",
     "unanswered_conversations",
@@ -68,29 +69,70 @@ def move_branches(name: str, new_name: str) -> None:
         save_branches(name, None)
 
 
-def branches_document(tree: TurnTree, tail: TurnNode | None, turns: Sequence[Turn]) -> dict[str, Any] | None:
-    """Return the tree as JSON; None if the conversation, which has these ``turns``, has all of it.
+def branches_document(tree: TurnTree, tail: TurnNode | None, turns: Sequence[Turn]) -> dict[str, Any]:
+    """Return the tree as JSON, with the contents of what is not in the conversation, which has these ``turns``.
 
     Turns are told apart by their keys; those without one are only in the conversation.
     """
     keys = [turn.key for turn in turns if turn.key is not None]
     in_conversation = set(keys)
-    nodes = [node for node in _in_order(tree) if node.key is not None]
-    if all(node.key in in_conversation for node in nodes):
-        return None
     return {
         **_FORMAT,
         "turns": keys,
         "tail": tail.key if tail is not None else None,
+        "other_tails": [],
         "nodes": [
             {
                 "key": node.key,
-                "parent": next((other.key for other in [*node.ancestors()][1:] if other.key is not None), None),
+                "parent": _parent_key(node),
                 "shown": node.parent is not None and node.parent.shown_child is node,
                 **({} if node.key in in_conversation else _contents(node)),
             }
-            for node in nodes
+            for node in _in_order(tree)
+            if node.key is not None
         ],
+    }
+
+
+def _parent_key(node: TurnNode) -> str | None:
+    parent = node.parent
+    while parent is not None and parent.key is None:
+        parent = parent.parent
+    return None if parent is None else parent.key
+
+
+def merged_branches(mine: dict[str, Any], others: dict[str, Any] | None, removed: Collection[str]) -> dict[str, Any]:
+    """Return the branches of one chat with those that only others have, without what any of them has ``removed``.
+
+    Both are documents of :func:`branches_document` on one conversation, the first the later one.
+    """
+    keys = {entry["key"] for entry in mine["nodes"]}
+    followed = {entry["parent"] for entry in mine["nodes"] if entry["shown"]}
+    nodes = [
+        *mine["nodes"],
+        *(
+            {**entry, "shown": entry["shown"] and entry["parent"] not in followed}
+            for entry in ([] if others is None else others["nodes"])
+            if entry["key"] not in keys
+        ),
+    ]
+    gone = frozenset(removed).difference(mine["turns"])
+    parents = {entry["key"]: entry["parent"] for entry in nodes}
+
+    def kept_parent(key: str | None) -> str | None:
+        while key in gone:
+            key = parents.get(key)
+        return key
+
+    # A question that one chat waits for is its tail, too: that of another is the tail again when it has its answer.
+    known = [] if others is None else [others["tail"], *others.get("other_tails", [])]
+    unanswered = parents.keys() - gone - set(mine["turns"])
+    tails = [tail for tail in dict.fromkeys([mine["tail"], *known]) if tail in unanswered]
+    return {
+        **mine,
+        "tail": tails[0] if tails else None,
+        "other_tails": tails[1:],
+        "nodes": [{**entry, "parent": kept_parent(entry["parent"])} for entry in nodes if entry["key"] not in gone],
     }
 
 
@@ -141,7 +183,7 @@ def add_branches(tree: TurnTree, document: dict[str, Any] | None, turns: Sequenc
                 nodes[key] = parent  # it was deleted since, and what followed stays
                 continue
             nodes[key] = node = _add(tree, parent, entry, by_key.get(key) or turn)
-            if node.turn is None and turn is not None:
+            if turn is not None and key not in by_key:
                 error = entry["error"]
                 response = response_to(turn, stored)
                 node.response = replace(response, error_message=error if error is None else str(error))

@@ -15,7 +15,14 @@ from ipyllm_widgets.attachments.files import as_sent, check_window, question_wit
 from ipyllm_widgets.compare.arm_histories import earlier_messages
 from ipyllm_widgets.compare.compare_round import CompareRound
 from ipyllm_widgets.compare.earlier_arms import arm_to_ask
-from ipyllm_widgets.compare.saved_rounds import look_up_comparison, look_up_draft, save_comparison, save_draft
+from ipyllm_widgets.compare.saved_rounds import (
+    look_up_comparison,
+    look_up_draft,
+    look_up_queue,
+    save_comparison,
+    save_draft,
+    save_queue,
+)
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.draft_estimate import NextCall
 from ipyllm_widgets.live_answer import parts_of
@@ -62,7 +69,7 @@ class CompareCalls(Controller[LiveState]):
         self.name = name
         self._given = settings
         self.settings, self.rounds = settings, list[CompareRound]()
-        self._queue = QuestionQueue()
+        self._queue = QuestionQueue(look_up_queue(name) if name else ())
         earlier = _newest.get(name)
         if earlier is not None:  # its cell was run again: an answer that streams there goes on
             self.settings = earlier.settings_of_page(settings)
@@ -105,14 +112,14 @@ class CompareCalls(Controller[LiveState]):
         """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
         changed = text != self._shown.draft
         super().draft(text, **counts)
-        if changed:
+        if changed and self.name:
             with self._channel.lock:
-                self._save_unsent()
+                save_draft(self.name, text)
 
-    def _save_unsent(self) -> None:
-        """Save the questions that wait, and what is typed: after a restart of the kernel they are in the text box."""
+    def _save_queue(self) -> None:
+        """Save the questions that wait: after a restart of the kernel they wait for the user."""
         if self.name:
-            save_draft(self.name, "\n\n".join(filter(None, [*self._queue.texts(), self._shown.draft])))
+            save_queue(self.name, self._queue.messages())
 
     # ---- asking -----------------------------------------------------------------------------------
 
@@ -294,7 +301,7 @@ class CompareCalls(Controller[LiveState]):
         with self._channel.lock:
             if self.running:
                 self._queue.add(question)
-                self._save_unsent()
+                self._save_queue()
                 self._publish()
             else:
                 self._ask(question)
@@ -304,7 +311,7 @@ class CompareCalls(Controller[LiveState]):
         with self._channel.lock:
             give_back(self._queue.find(question))
             self._queue.remove(question)
-            self._save_unsent()
+            self._save_queue()
             self._publish()
 
     def send_next(self) -> None:
@@ -335,7 +342,7 @@ class CompareCalls(Controller[LiveState]):
             self._queue.held = True
             raise
         finally:
-            self._save_unsent()
+            self._save_queue()
             self._publish()
 
     # ---- answers --------------------------------------------------------------------------------------
@@ -357,6 +364,8 @@ class CompareCalls(Controller[LiveState]):
         failed = asked.comparison.column(index, render=False)
         asked.comparison.put_back(index)
         asked.answers[index] = answer
+        if asked.comparison.vote_cast is not None:
+            self._on_vote()
         if failed.error:
             text = f"Nothing came of asking {failed.mark} again, so the earlier answer stays: {failed.error}"
             self._channel.send("notice", text=text)

@@ -15,7 +15,7 @@ from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.static_output import StaticContent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ipyllm.comparison.comparison import Comparison
     from ipyllm_widgets.compare.compare_export import CompareFormat
@@ -173,7 +173,7 @@ class CompareController(CompareCalls):
         """Return all rounds for readers without a kernel."""
         with self._channel.lock:
             rounds = list(self.rounds)
-        contents = [asked.static_content() for asked in rounds]
+        contents = [asked.static_content(below) for asked, below in _with_notes(rounds)]
         return StaticContent(
             "".join(content.html for content in contents),
             "\n\n".join(content.text for content in contents),
@@ -184,7 +184,7 @@ class CompareController(CompareCalls):
         return super()._static_interval_s() * (1 + len(self.rounds) / _LONG_COMPARISON)
 
     def _turns(self) -> list[dict[str, Any]]:
-        return [turn for asked in self.rounds for turn in asked.turns(self._shown.live)]
+        return [turn for asked, below in _with_notes(self.rounds) for turn in asked.turns(self._shown.live, below)]
 
     def _totals(self) -> str:
         return self._ranking
@@ -203,3 +203,12 @@ class CompareController(CompareCalls):
             "queue": self._queue.as_json(),
             "limits": {"image": MAX_IMAGE_BYTES, "images": MAX_MESSAGE_IMAGE_BYTES},
         }
+
+
+def _with_notes(rounds: Iterable[CompareRound]) -> Iterator[tuple[CompareRound, str]]:
+    """Yield each round with the note under it: a sentence stands under the first round only to which it applies."""
+    told: set[str] = set()
+    for asked in rounds:
+        notes = [note for note in asked.notes_below() if note not in told]
+        told.update(notes)
+        yield asked, " ".join(notes)

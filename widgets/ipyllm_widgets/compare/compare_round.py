@@ -124,8 +124,11 @@ class CompareRound:
 
     # ---- what is shown -------------------------------------------------------------------------------
 
-    def turns(self, live: dict[str, LiveAnswer]) -> list[dict[str, Any]]:
-        """Return the payloads of the question and of its answers; ``live`` are the running ones, by name."""
+    def turns(self, live: dict[str, LiveAnswer], below: str) -> list[dict[str, Any]]:
+        """Return the payloads of the question and of its answers.
+
+        ``live`` are the running ones, by name, and ``below`` is the note that stands under all of them.
+        """
         columns = [self._column_payload(index, live) for index in range(len(self.answers))]
         text, comparison = self.text(), self.comparison
         is_long = len(text) > _MAX_PROMPT_CHARS
@@ -142,7 +145,7 @@ class CompareRound:
             "vote": comparison.vote_cast,
             "hidden": comparison.names_hidden,
             "status": "",
-            "footer": self._below(),
+            "footer": below,
             "parts": {},
         }
         return [question, *columns]
@@ -176,12 +179,13 @@ class CompareRound:
         """Return what to know about the answer at this index; nothing while it could tell the model."""
         return "" if self.comparison.names_hidden else self.notes[index]
 
-    def _below(self) -> str:
+    def notes_below(self) -> list[str]:
+        """Return what to know about all answers."""
         note = "" if self.comparison.names_hidden else self.note  # it may name a model
-        return " ".join(filter(None, (note, self.comparison.note)))
+        return [*filter(None, (note,)), *self.comparison.notes]
 
-    def static_content(self) -> StaticContent:
-        """Return the round for readers without a kernel."""
+    def static_content(self, below: str) -> StaticContent:
+        """Return the round for readers without a kernel, with the note ``below``."""
         columns = [
             _incomplete_column(column, answer) if column.running else column
             for column, answer in zip(self.comparison.columns(), self.answers, strict=True)
@@ -190,17 +194,17 @@ class CompareRound:
             replace(column, footer=" · ".join(filter(None, (column.footer, self.note_on(index)))))
             for index, column in enumerate(columns)
         ]
-        note, images = self._below(), len(image_urls(self.question))
+        images = len(image_urls(self.question))
         named = [file.name for file in attached_files(self.question)]
         prompt = " · ".join(filter(None, (self.text(), count(images, "image") if images else "", *named)))
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = (
-            f'<details class="ipyllm-transcript" open><summary>{title}</summary>{columns_html(noted, note)}</details>'
+            f'<details class="ipyllm-transcript" open><summary>{title}</summary>{columns_html(noted, below)}</details>'
         )
         return StaticContent(
             html,
-            f"{prompt}\n\n{columns_text(noted, note)}",
-            f"*{escape_markdown(prompt)}*\n\n{columns_markdown(noted, note)}",
+            f"{prompt}\n\n{columns_text(noted, below)}",
+            f"*{escape_markdown(prompt)}*\n\n{columns_markdown(noted, below)}",
         )
 
 

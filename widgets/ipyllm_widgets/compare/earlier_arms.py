@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ipyllm.comparison.comparison import LABEL_TAG
 from ipyllm.comparison.earlier_service import EarlierService
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.registry.models import create_llm_service
@@ -69,7 +70,7 @@ def _with_service(
     service = _service(arm, name, services)
     question, params = as_sent(asked.question), dict(arm.params)
     messages, _ = earlier_messages(before, name, question, service.with_params(params), arm.system or "")
-    provenance = Provenance(origin="widget", tags={"comparison": asked.comparison.id})
+    provenance = Provenance(origin="widget", tags={"comparison": asked.comparison.id, LABEL_TAG: arm.label})
     request = service.request(
         [question], conversation_history=messages, system=arm.system, provenance=provenance, **params
     )

@@ -11,16 +11,25 @@ from ipyllm.conversations.transcript import validate_message
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
 from ipyllm.request import Provenance
+from ipyllm_widgets import saved_queue
 from ipyllm_widgets.attachments.files import as_sent
 from ipyllm_widgets.compare.compare_round import CompareRound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ipyllm.comparison.comparison import Comparison
+    from ipyllm.messages import Message
     from ipyllm_widgets.compare.compare_settings import CompareSettings
 
-__all__ = ["look_up_comparison", "look_up_draft", "save_comparison", "save_draft"]
+__all__ = [
+    "look_up_comparison",
+    "look_up_draft",
+    "look_up_queue",
+    "save_comparison",
+    "save_draft",
+    "save_queue",
+]
 
 _KIND: Final = "comparison"
 _FORMAT: Final = {"format": "ipyllm-comparisons", "version": 1}
@@ -35,6 +44,16 @@ def look_up_draft(name: str) -> str:
 def save_draft(name: str, draft: str) -> None:
     """Save what was typed into the comparison, and not sent. Never raises."""
     saved.save_draft(name, draft, _KIND)
+
+
+def look_up_queue(name: str) -> list[Message]:
+    """Return the questions that waited in the comparison of this name."""
+    return saved_queue.look_up_queue(name, _KIND)
+
+
+def save_queue(name: str, questions: Sequence[Message]) -> None:
+    """Save the questions that wait in the comparison. Never raises."""
+    saved_queue.save_queue(name, questions, _KIND)
 
 
 def save_comparison(

@@ -152,7 +152,7 @@ def _call_row(row: CallRow) -> str:
     button = f'<button type="button" data-call="{escape(row.call_id)}" aria-label="read the call of {row.when}">'
     cells = (
         f"{button}{row.when}</button>",
-        escape(row.model),
+        escape(row.model) + (f" <small>{escape(row.arm)}</small>" if row.arm else ""),
         f'<span class="status {escape(row.status.replace(" ", "-"))}">{escape(row.status + failure)}</span>',
         *row.cells,
         escape(row.prompt) or "<i>no text</i>",

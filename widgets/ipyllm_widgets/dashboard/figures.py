@@ -52,11 +52,16 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One of the listed calls; ``cells`` are the columns between status and prompt."""
+    """One of the listed calls.
+
+    ``arm`` is what tells it from others to its model, in a comparison or an experiment, and ``cells`` are the columns
+    between status and prompt.
+    """
 
     call_id: str
     when: str
     model: str
+    arm: str
     status: str
     failure: str
     cells: tuple[str, ...]
@@ -237,6 +242,7 @@ def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
+        arm=_arm(row),
         status="not sent" if is_unsent else str(row.get("status")),
         failure=", ".join(filter(None, why)),
         cells=(
@@ -247,6 +253,18 @@ def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
         ),
         prompt=shorten(row.get("prompt", ""), _PROMPT_CHARS),
     )
+
+
+def _arm(row: Mapping[Any, Any]) -> str:
+    """Return the label of a call's arm without its model, such as ``temperature=0``; empty for no arm."""
+    from ipyllm.comparison.comparison import LABEL_TAG
+
+    label = str(row.get("arm") or row.get("tags", {}).get(LABEL_TAG, ""))
+    model = str(row.get("model"))
+    for name in (model, model.partition("/")[2]):
+        if name and label.startswith(name):
+            return label.removeprefix(name).strip(" ·")
+    return label
 
 
 def _failure(category: str, row: Mapping[Any, Any]) -> str:

@@ -34,13 +34,16 @@ __all__ = ["ResultsExplorer"]
 
 _ERROR_CHARS: Final = 1_000
 _INTERRUPTED: Final = "Interrupted. Run the cell again."
+_INTERRUPTED_LATER: Final = (
+    "Interrupted: only the first rows are shown. Choose “Read them” in the explorer, or run the cell again."
+)
 
 
 class _Interrupted(KeyboardInterrupt):
     """The user interrupted the reading of rows; the cell shows one sentence."""
 
     def _render_traceback_(self) -> list[str]:
-        return [_INTERRUPTED]
+        return [str(self)]
 
 
 class ResultsExplorer(CommandWidget):
@@ -65,7 +68,7 @@ class ResultsExplorer(CommandWidget):
     _esm = modules.script("explorer/explorer.js")
     _css = modules.styles("widget.css", "explorer/explorer.css")
     _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
-        "read": {},
+        "read": {"again?": bool},
         "row": {"row": int},
         "search": {"text": str},
         "select": {},
@@ -154,7 +157,7 @@ class ResultsExplorer(CommandWidget):
             self._unread = _reason(exc)
             self.channel.send("unread", reason=self._unread)
             if isinstance(exc, KeyboardInterrupt):
-                raise _Interrupted(_INTERRUPTED) from None
+                raise _Interrupted(_INTERRUPTED_LATER) from None
             raise
         self._unread = ""
         self._selected = None
@@ -169,10 +172,13 @@ class ResultsExplorer(CommandWidget):
 
     # ---- commands of the page ------------------------------------------------------------------------
 
-    def _do_read(self, _content: dict[str, Any], _buffers: Sequence[Any]) -> None:
-        """Read the rows that a page misses, unless that was interrupted or has failed, which the page is told."""
+    def _do_read(self, _content: dict[str, Any], _buffers: Sequence[Any], *, again: bool = False) -> None:
+        """Read the rows that a page misses.
+
+        If that was interrupted or has failed, the page is told, unless somebody there wants it to be tried ``again``.
+        """
         with self._reading:
-            if self._unread:
+            if self._unread and not again:
                 self.channel.send("unread", reason=self._unread)
             else:
                 self._all_rows()
@@ -217,5 +223,5 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, LLMError):
         return shorten(str(exc), _ERROR_CHARS)
     if isinstance(exc, KeyboardInterrupt):
-        return _INTERRUPTED
+        return "the cell was interrupted."
     return shorten(redact(f"{type(exc).__name__}: {exc}"), _ERROR_CHARS)

@@ -50,7 +50,8 @@ export class Composer {
       paste: (/** @type {ClipboardEvent} */ event) => {
         const files = [...(event.clipboardData?.files ?? [])];
         const text = event.clipboardData?.getData("text/plain") ?? "";
-        if (files.length) this.add(files);
+        const isDocument = text && event.clipboardData?.types.includes("text/html"); // which office programs copy with its picture
+        if (files.length && !isDocument) this.add(files);
         else if (text.length > LONG_PASTE) this.addText(text);
         else return;
         event.preventDefault();
@@ -228,7 +229,10 @@ export class Composer {
       if (!hasFiles(event)) return;
       event.preventDefault();
       event.stopPropagation();
-      this.add([...(event.dataTransfer?.files ?? [])]);
+      const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry());
+      const folders = entries.flatMap((entry) => (entry?.isDirectory ? [entry.name] : []));
+      this.add([...(event.dataTransfer?.files ?? [])].filter((file) => !folders.includes(file.name)));
+      for (const name of folders) this.actions.showError(`“${name}” is a folder: add the files in it.`);
     });
   }
 

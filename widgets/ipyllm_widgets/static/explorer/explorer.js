@@ -32,10 +32,14 @@ class KernelSource {
     return error;
   }
 
-  /** Ask for all rows, for a view that was shown otherwise than by its cell, which sends them unasked. */
-  readRest() {
+  /**
+   * Ask for all rows, for a view that was shown otherwise than by its cell, which sends them unasked; or because
+   * somebody wants them whom an interrupt, or an error, has left with the first ones.
+   * @param {boolean} [again]
+   */
+  readRest(again = true) {
     try {
-      this.commands.tell("read", {});
+      this.commands.tell("read", { again });
     } catch {
       this.showError("The other rows were not read, and there is no kernel: run the cell again.");
     }
@@ -85,7 +89,7 @@ async function render({ model, el }) {
     source.details.clear();
     view?.close();
     view = new ExplorerView(el, source);
-    if (data.expected) source.readRest();
+    if (data.expected) source.readRest(false);
   };
   /** @param {any} message @param {DataView[]} buffers */
   const onMessage = (message, buffers) => {

@@ -15,6 +15,7 @@ import { FILTERS, Table } from "./table.js";
  *   select: ((rows: Uint32Array, marked: boolean) => void) | null,
  *   vote: ((row: number, outcome: string) => void) | null,
  *   note: ((row: number, text: string) => void) | null,
+ *   readRest?: () => void,
  * }} Source
  */
 
@@ -108,7 +109,7 @@ export class ExplorerView {
   /** @param {string} message the error, or "" */
   showError(message) {
     this.notice.hidden = !message;
-    this.notice.textContent = message;
+    this.notice.replaceChildren(message);
   }
 
   // ---- which rows, in which order --------------------------------------------------------------------
@@ -134,11 +135,21 @@ export class ExplorerView {
     this.sendSelection();
   }
 
-  /** Say why the rows that are missing do not come. @param {string} reason */
+  /** Say why the rows that are missing do not come, and offer to read them. @param {string} reason */
   showUnread(reason) {
     this.unread = reason;
-    this.showError(`The rows were not read: ${reason}`);
+    this.showError(`The other rows were not read: ${reason} `);
+    this.notice.append(h("button", { type: "button", class: "ipyllm-button", click: () => this.readRest() }, "Read them"));
     this.drawStatus();
+  }
+
+  /** Read the rows that are missing, if an earlier attempt has failed. */
+  readRest() {
+    const hadFocus = this.notice.contains(document.activeElement);
+    if (this.unread) this.showError(this.unread = "");
+    if (hadFocus) this.rows.element.focus();
+    this.drawStatus();
+    this.source.readRest?.();
   }
 
   /** Whether not simply all rows are shown, in the order of the input. */
@@ -177,6 +188,12 @@ export class ExplorerView {
   toggle(key) {
     this.filters.has(key) ? this.filters.delete(key) : this.filters.add(key);
     for (const chip of this.chips) chip.setAttribute("aria-pressed", String(this.filters.has(chip.dataset.filter ?? "")));
+    this.applyQuery();
+  }
+
+  /** Filter and sort as is chosen now, which takes all rows. */
+  applyQuery() {
+    if (this.unread && this.isQuery) this.readRest();
     this.refresh();
   }
 
@@ -193,7 +210,7 @@ export class ExplorerView {
     this.descending = descending ?? (key === this.sort ? !this.descending : false);
     this.sort = key;
     this.drawSorts();
-    this.refresh();
+    this.applyQuery();
   }
 
   drawSorts() {
