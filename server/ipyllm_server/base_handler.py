@@ -13,7 +13,8 @@ from jupyter_server.extension.handler import ExtensionHandlerMixin
 from tornado import web
 
 from ipyllm.errors import LLMError
-from ipyllm.observability.logs import log_failure
+from ipyllm.observability.logs import log, log_failure
+from ipyllm.settings import SettingsError
 from ipyllm_server.access_log import log_request
 from ipyllm_server.asker import asker
 from ipyllm_server.refusals import Refusal, as_refusal, error_body
@@ -61,7 +62,9 @@ class BaseHandler(ExtensionHandlerMixin, JupyterHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:  # noqa: ARG002 - as in tornado
         """Log our own failures without a traceback, whose lines may hold content, and without the address."""
-        if not isinstance(value, Refusal | LLMError | web.HTTPError):
+        if isinstance(value, SettingsError):
+            log(_logger, logging.ERROR, "a request failed", route=self.request.path, reason=str(value))
+        elif not isinstance(value, Refusal | LLMError | web.HTTPError):
             log_failure(_logger, "a request failed", value, route=self.request.path)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
