@@ -144,7 +144,7 @@ class UserConversations:
             history = ConversationHistory()
             history.__setstate__(contents or Transcript())
             known = Conversation(user, name, history, is_saved=contents is not None)
-        if must_exist and not known.exists:
+        if must_exist and not (known.exists or known.is_busy):  # with its first answer
             raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
         self._known[user, name] = known
         self._recent[known] = None
