@@ -13,7 +13,7 @@ from ipyllm_server.base_handler import UnknownRoute
 from ipyllm_server.chat_handler import ChatHandler
 from ipyllm_server.conversation_handlers import ConversationHandler, ConversationsHandler
 from ipyllm_server.info_handlers import HealthHandler, ModelsHandler, OpenApiHandler
-from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler
+from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler, UnknownOpenAIRoute
 from ipyllm_server.page_handlers import PageFileHandler, PageHandler
 from ipyllm_server.running_calls import RunningCalls
 from ipyllm_server.sessions import ChatSessions
@@ -111,6 +111,7 @@ class ChatServer(ExtensionApp):
             (r"/ipyllm/ws", ChatSocket),
             (r"/ipyllm/", PageHandler),
             (r"/ipyllm/static/(.+)", PageFileHandler),
+            (r"/ipyllm/v1/.*", UnknownOpenAIRoute),
             (r"/ipyllm/.*", UnknownRoute),
         ]
 

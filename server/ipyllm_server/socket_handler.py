@@ -196,7 +196,7 @@ class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, Ba
         self.send_changes()
 
     def _send_error(self, refusal: Refusal, question: Any) -> None:
-        body = error_body(refusal.status, str(refusal), refusal.code)
+        body = error_body(refusal.status, str(refusal), refusal.code, refusal.parameter)
         self._send({"type": "error", "question": question if isinstance(question, str) else None, **body})
 
     def send_changes(self) -> None:

@@ -23,6 +23,7 @@ ROUTES = [
     ("GET", "/ipyllm/v1/models"),
     ("GET", "/ipyllm/v1/models/lab/tiny"),
     ("POST", "/ipyllm/v1/chat/completions"),
+    ("POST", "/ipyllm/v1/responses"),
     ("GET", "/ipyllm/ws"),
     ("GET", "/ipyllm/"),
     ("GET", "/ipyllm/static/page.js"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["are_messages", "given_message", "is_message", "message_items"]
 
-_ROLES: Final = {"system", "developer", "user", "assistant", "tool"}
+_ROLES: Final = ("system", "developer", "user", "assistant", "tool")
 
 
 def given_message(item: Any, model: str = "") -> Message:
@@ -32,8 +32,12 @@ def given_message(item: Any, model: str = "") -> Message:
             message = plain_value(item)
         except TypeError as exc:
             raise bad_request(f"A message cannot be sent: {exc}.", model=model) from None
-        if isinstance(message, dict) and message.get("role") in _ROLES:
-            return message
+        if isinstance(message, dict) and isinstance(role := message.get("role"), str):
+            if role in _ROLES:
+                return message
+            raise bad_request(
+                f"There is no role {shorten(role, 30)!r} of a message: give {', '.join(_ROLES)}.", model=model
+            )
     raise bad_request(
         f'A message looks like {{"role": "user", "content": "…"}}, not like {shorten(str(item), 60)!r}.', model=model
     )
