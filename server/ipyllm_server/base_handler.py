@@ -143,7 +143,8 @@ class ApiHandler(NoLoginCookie, BaseHandler, APIHandler):
         connection: Any = self.request.connection
         connection.set_body_timeout(self.state.body_timeout_s)
         length = self.request.headers.get("Content-Length", "0")
-        if self.current_user is not None and length.isdigit() and int(length) > self.state.max_body_bytes:
+        is_number = length.isascii() and length.isdigit()  # else tornado refuses it
+        if self.current_user is not None and is_number and int(length) > self.state.max_body_bytes:
             raise self._too_large()
 
     def data_received(self, chunk: bytes) -> None:

@@ -9,6 +9,7 @@ from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service, default_model, resolve
 from ipyllm.request import Provenance
+from ipyllm.services.parameters import check_params
 from ipyllm.settings import get_settings, read_once
 from ipyllm_server.answer_reader import AnswerReader
 from ipyllm_server.refusals import Refusal, of_error, refusal_of
@@ -166,7 +167,7 @@ class RunningCalls:
                     options["conversation_history"], note = _history(history, prompt, service, options)
                 request = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
                 if tools:
-                    request = service.resolve(request.with_params(tools=[*tools]))
+                    request = service.resolve(request.with_params(**check_params({"tools": [*tools]}, request.model)))
                 reader = AnswerReader()
                 call = Call(service, request, reader.put, account=account, on_begun=reader.begin).start()
         except LLMError as exc:

@@ -185,6 +185,11 @@ def test_messages_of_a_user_are_bounded_over_all_sockets_and_bodies(bounded, mod
                 assert again.read()["type"] == "pong"
             again.socket.send(question)
             assert again.until("done")["status"] == "ok"
+            with closing(begin(bounded, BODY // 2, BODY)):
+                model.wait_for(lambda: bounded.counted() == BODY // 2)
+                again.send("ping")
+                assert again.until("pong")
+                assert bounded.counted() == BODY // 2
 
 
 @pytest.mark.thorough

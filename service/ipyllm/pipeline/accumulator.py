@@ -145,7 +145,7 @@ class Accumulator:
         text = self._text_halves.feed(text)
         self._holds_back = self._holds_back or not text
         self._text.append(text)
-        return TextDelta(text, at_ns, refused=self.refused)
+        return TextDelta(text, at_ns)
 
     def _add_reasoning(self, text: str, at_ns: int) -> ReasoningDelta:
         if self.first_reasoning_ns is None:
