@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
@@ -85,7 +85,10 @@ class ChatServer(ExtensionApp):
             self.calls, conversations, sessions, limits, models, self.max_body_bytes, self.body_timeout_s
         )
         if self.warm_up:
-            self.serverapp.io_loop.add_callback(asyncio.to_thread, warm_up, models[0] if models else None)
+            model = models[0] if models else None
+            # It waits for the loop: no exit may wait for it.
+            thread = threading.Thread(target=warm_up, args=(model,), name="ipyllm-warm-up", daemon=True)
+            self.serverapp.io_loop.add_callback(thread.start)
 
     async def stop_extension(self) -> None:
         """Let calls end, or cancel them, before the server stops; its log ends with it."""

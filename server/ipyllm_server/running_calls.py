@@ -188,8 +188,12 @@ class RunningCalls:
     async def drain(self, grace_s: float) -> None:
         """Start no more calls, give those that run ``grace_s`` seconds to end, and cancel the others.
 
+        Who stops the server twice does not want to wait: then they are cancelled at once.
+
         A call that is cancelled ends as ``cancelled``, for its client and in the ledger.
         """
+        if self.is_closing:
+            grace_s = 0.0
         self.is_closing = True
         loop = asyncio.get_running_loop()
         for limit_s in (grace_s, _CANCEL_S):
