@@ -31,6 +31,8 @@ class Piece(NamedTuple):
     logprobs: tuple[TokenLogprob, ...] = ()
     tool_call: ToolCallDelta | None = None
     response: ChatResponse | None = None
+    refused: bool = False
+    """Whether the model declines to answer with this text."""
 
 
 class _Growing(NamedTuple):
@@ -39,6 +41,7 @@ class _Growing(NamedTuple):
     kind: Literal["text", "reasoning"]
     texts: list[str]
     logprobs: list[TokenLogprob]
+    refused: bool
 
 
 class AnswerReader:
@@ -70,9 +73,10 @@ class AnswerReader:
             self._has_begun = True
             if isinstance(event, TextDelta | ReasoningDelta):
                 kind: Literal["text", "reasoning"] = "text" if isinstance(event, TextDelta) else "reasoning"
+                refused = isinstance(event, TextDelta) and event.refused
                 last = self._arrived[-1] if self._arrived else None
-                if not isinstance(last, _Growing) or last.kind != kind:
-                    last = _Growing(kind, [], [])
+                if not isinstance(last, _Growing) or last.kind != kind or last.refused != refused:
+                    last = _Growing(kind, [], [], refused)
                     self._arrived.append(last)
                 last.texts.append(event.text)
                 if isinstance(event, TextDelta):
@@ -115,7 +119,7 @@ def _piece(arrived: Piece | _Growing | ToolCallDelta | Finished) -> Piece:
     if isinstance(arrived, Piece):
         return arrived
     if isinstance(arrived, _Growing):
-        return Piece(arrived.kind, "".join(arrived.texts), tuple(arrived.logprobs))
+        return Piece(arrived.kind, "".join(arrived.texts), tuple(arrived.logprobs), refused=arrived.refused)
     if isinstance(arrived, ToolCallDelta):
         return Piece("tool_call", tool_call=arrived)
     return Piece("finished", response=arrived.response)

@@ -47,15 +47,15 @@ class ErrorDetails(TypedDict):
         One sentence that says what to change.
     type : str
         Whose failure it is.
-    param : None
-        As in the errors of OpenAI.
+    param : str or None
+        The field of the body that is wrong.
     code : str or None
         A word for programs, such as ``bad_request`` or ``rate_limit``.
     """
 
     message: str
     type: Literal["invalid_request_error", "server_error"]
-    param: None
+    param: str | None
     code: str | None
 
 

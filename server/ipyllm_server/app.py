@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
@@ -14,7 +14,7 @@ from ipyllm_server.base_handler import UnknownRoute
 from ipyllm_server.chat_handler import ChatHandler
 from ipyllm_server.conversation_handlers import ConversationHandler, ConversationsHandler
 from ipyllm_server.info_handlers import HealthHandler, ModelsHandler, OpenApiHandler
-from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler
+from ipyllm_server.openai_handlers import CompletionsHandler, OpenAIModelsHandler, UnknownOpenAIRoute
 from ipyllm_server.page_handlers import PageFileHandler, PageHandler
 from ipyllm_server.running_calls import RunningCalls
 from ipyllm_server.sessions import ChatSessions
@@ -91,7 +91,10 @@ class ChatServer(ExtensionApp):
             calls, conversations, sessions, limits, models, self.max_body_bytes, self.body_timeout_s
         )
         if self.warm_up:
-            self.serverapp.io_loop.add_callback(asyncio.to_thread, warm_up, models[0] if models else None)
+            model = models[0] if models else None
+            # It waits for the loop: no exit may wait for it.
+            thread = threading.Thread(target=warm_up, args=(model,), name="ipyllm-warm-up", daemon=True)
+            self.serverapp.io_loop.add_callback(thread.start)
 
     def _refuse_unknown_options(self) -> None:
         """Raise TraitError for an option of the chat server that does not exist: traitlets only warns of it."""
@@ -126,6 +129,7 @@ class ChatServer(ExtensionApp):
             (r"/ipyllm/ws", ChatSocket),
             (r"/ipyllm/", PageHandler),
             (r"/ipyllm/static/(.+)", PageFileHandler),
+            (r"/ipyllm/v1/.*", UnknownOpenAIRoute),
             (r"/ipyllm/.*", UnknownRoute),
         ]
 

@@ -146,7 +146,8 @@ class ApiHandler(NoLoginCookie, BaseHandler, APIHandler):
         connection: Any = self.request.connection
         connection.set_body_timeout(self.state.body_timeout_s)
         length = self.request.headers.get("Content-Length", "0")
-        if self.current_user is not None and length.isdigit() and int(length) > self.state.max_body_bytes:
+        is_number = length.isascii() and length.isdigit()  # else tornado refuses it
+        if self.current_user is not None and is_number and int(length) > self.state.max_body_bytes:
             raise self._too_large()
 
     def data_received(self, chunk: bytes) -> None:
@@ -202,11 +203,11 @@ class ApiHandler(NoLoginCookie, BaseHandler, APIHandler):
                 self.set_header("Retry-After", str(max(1, round(refusal.retry_after_s))))
             # What the server could try again, it has: clients of OpenAI would multiply it.
             self.set_header("X-Should-Retry", "true" if refusal.code == "too_many_requests" else "false")
-            message, code = str(refusal), refusal.code
+            message, code, parameter = str(refusal), refusal.code, refusal.parameter
         else:
             said = error.log_message if isinstance(error, web.HTTPError) and status_code < _OWN_FAILURE else None
-            message, code = said or self._reason, CODES.get(status_code, "error")
-        self.finish(json.dumps(error_body(self.get_status(), message, code)))
+            message, code, parameter = said or self._reason, CODES.get(status_code, "error"), None
+        self.finish(json.dumps(error_body(self.get_status(), message, code, parameter)))
 
     def on_finish(self) -> None:
         """Write the line of the access log."""
@@ -217,9 +218,11 @@ class ApiHandler(NoLoginCookie, BaseHandler, APIHandler):
 class UnknownRoute(ApiHandler):
     """Whatever else is below ``/ipyllm/``: 404, for users only."""
 
+    sentence = "There is no such route."
+
     @for_users
     def get(self) -> None:
         """Answer 404."""
-        raise Refusal(404, "There is no such route.", "not_found")
+        raise Refusal(404, self.sentence, "not_found")
 
     post = put = patch = delete = head = get

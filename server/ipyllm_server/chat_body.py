@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 from unicodedata import category
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 __all__ = [
-    "AskMessage", "ChatBody", "CompletionBody", "ConversationChange", "ModelParameters", "ShowMessage",
+    "MOST_TAGS", "AskMessage", "ChatBody", "ConversationChange", "ModelParameters", "Name", "ShowMessage",
     "is_conversation_name",
 ]  # fmt: skip
 
 _NAME_CHARS: Final = 200
-_TAGS: Final = 16
+MOST_TAGS: Final = 16
 _NO_LINE: Final = {"Cc", "Cs", "Zl", "Zp"}
 
 _QUESTION: Final[dict[str, Any]] = {
@@ -71,8 +71,13 @@ class ModelParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+    parameters: ClassVar[tuple[str, ...]]
+    """Names of the fields that are sent to the model's server."""
+
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     stop: str | list[str] | None = None
@@ -81,7 +86,7 @@ class ModelParameters(BaseModel):
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
-    logit_bias: dict[str, float] | None = None
+    logit_bias: dict[str, int | float] | None = None
     reasoning_effort: Name | None = None
     verbosity: Name | None = None
     response_format: dict[str, Any] | None = None
@@ -93,11 +98,11 @@ class ModelParameters(BaseModel):
     def params(self) -> dict[str, Any]:
         """Return the parameters that are set."""
         given_names = self.model_fields_set
-        given = {name: getattr(self, name) for name in _PARAMETERS if name in given_names}
+        given = {name: getattr(self, name) for name in self.parameters if name in given_names}
         return {name: value for name, value in given.items() if value is not None}
 
 
-_PARAMETERS: Final = tuple(ModelParameters.model_fields)
+ModelParameters.parameters = tuple(ModelParameters.model_fields)
 
 
 class ChatBody(ModelParameters):
@@ -135,7 +140,7 @@ class ChatBody(ModelParameters):
     replaces: Name | None = None
     system: str | None = None
     stream: bool = False
-    tags: dict[Name, Name] = Field(default_factory=dict, max_length=_TAGS)
+    tags: dict[Name, Name] = Field(default_factory=dict, max_length=MOST_TAGS)
     max_cost_usd: float | None = Field(None, gt=0)
 
     @model_validator(mode="after")
@@ -225,47 +230,3 @@ class ShowMessage(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     call_id: Name
-
-
-class StreamOptions(BaseModel):
-    """How an answer is streamed."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    include_usage: bool = False
-
-
-class CompletionBody(ModelParameters):
-    """Body of ``POST /ipyllm/v1/chat/completions``, as OpenAI's clients send it.
-
-    Attributes
-    ----------
-    model : str
-        ``service/model`` or an alias.
-    messages : list of dict
-        The conversation.
-    stream, stream_options
-        Whether the answer comes as server-sent events, and whether its usage comes last.
-    n : int
-        Number of answers: one.
-    user, metadata
-        Tags of the call in the ledger: ``end_user``, and those of ``metadata``.
-    """
-
-    model: Name
-    messages: list[dict[str, Any]] = Field(min_length=1)
-    stream: bool | None = False
-    stream_options: StreamOptions | None = None
-    n: int | None = Field(1, ge=1, le=1)
-    user: Name | None = None
-    metadata: dict[Name, Name] | None = Field(None, max_length=_TAGS)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Tags of the call."""
-        return {**(self.metadata or {}), **({} if self.user is None else {"end_user": self.user})}
-
-    @property
-    def wants_usage(self) -> bool:
-        """Whether a stream ends with the usage."""
-        return self.stream_options is not None and self.stream_options.include_usage

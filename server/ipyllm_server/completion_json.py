@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["CompletionShape"]
+
+
+_REASONS: Final = {"stop", "length", "tool_calls", "content_filter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ class CompletionShape:
         """Return the chunk with a piece of the answer."""
         if piece.tool_call is not None:
             return self._chunk({"tool_calls": [_tool_delta(piece.tool_call)]})
-        name = "content" if piece.kind == "text" else "reasoning_content"
+        text = "refusal" if piece.refused else "content"
+        name = text if piece.kind == "text" else "reasoning_content"
         return self._chunk({name: piece.text}, logprobs=_logprobs(piece.logprobs))
 
     def last_chunk(self, response: ChatResponse) -> CompletionChunk:
@@ -102,7 +106,12 @@ class CompletionShape:
 
 
 def _finish_reason(response: ChatResponse) -> str:
-    return response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
+    """Return one of OpenAI's reasons: typed clients cannot read the words of other servers."""
+    if response.finish_reason in _REASONS:
+        return response.finish_reason
+    if response.status == "truncated":
+        return "length"
+    return "tool_calls" if response.tool_calls else "stop"
 
 
 def _usage(usage: Usage) -> CompletionUsage | None:

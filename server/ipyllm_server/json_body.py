@@ -72,12 +72,18 @@ def as_shape(value: Any, shape: type[Body]) -> Body:
     try:
         return shape.model_validate(value)
     except ValidationError as exc:
-        raise Refusal(400, _sentence(exc, [*shape.model_fields]), "bad_request") from None
+        sentence, parameter = _explained(exc, [*shape.model_fields])
+        raise Refusal(400, sentence, "bad_request", parameter=parameter) from None
 
 
-def _sentence(error: ValidationError, fields: Sequence[str]) -> str:
+def _explained(error: ValidationError, fields: Sequence[str]) -> tuple[str, str | None]:
+    """Return a sentence about the first field that is wrong, and its name."""
     first = error.errors(include_url=False, include_context=False)[0]
     name = shorten(".".join(str(part) for part in first["loc"]), _SHOWN_CHARS)
+    return _sentence(first, name, fields), name or None
+
+
+def _sentence(first: Any, name: str, fields: Sequence[str]) -> str:
     if first["type"] == "extra_forbidden":
         if len(first["loc"]) > 1:
             return f"There is no field {name!r}."
@@ -87,7 +93,7 @@ def _sentence(error: ValidationError, fields: Sequence[str]) -> str:
     if first["type"] == "missing":
         return f"The field {name!r} is missing."
     if not name:
-        return first["msg"].removeprefix("Value error, ")
+        return str(first["msg"].removeprefix("Value error, "))
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     return f"The field {name!r} is wrong: {reason[:1].lower()}{reason[1:]}."
 

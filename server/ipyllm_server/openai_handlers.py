@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from tornado.iostream import StreamClosedError
 
-from ipyllm_server.base_handler import ApiHandler, for_users
-from ipyllm_server.chat_body import CompletionBody
+from ipyllm_server.base_handler import ApiHandler, UnknownRoute, for_users
 from ipyllm_server.chat_handler import AskingHandler
+from ipyllm_server.completion_body import CompletionBody
 from ipyllm_server.completion_json import CompletionShape
 from ipyllm_server.event_stream import EventStream
 from ipyllm_server.info_handlers import offered_models
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm_server.running_calls import RunningCall
 
-__all__ = ["CompletionsHandler", "OpenAIModelsHandler"]
+__all__ = ["CompletionsHandler", "OpenAIModelsHandler", "UnknownOpenAIRoute"]
+
+
+class UnknownOpenAIRoute(UnknownRoute):
+    """Whatever else OpenAI's clients may ask for: 404, with what there is."""
+
+    sentence = "Of OpenAI's routes there are POST /ipyllm/v1/chat/completions and GET /ipyllm/v1/models."
 
 
 class OpenAIModelsHandler(ApiHandler):

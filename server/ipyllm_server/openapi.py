@@ -11,7 +11,7 @@ from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter
 
 from ipyllm import __version__
-from ipyllm_server import answer_shapes, chat_body
+from ipyllm_server import answer_shapes, chat_body, completion_body
 from ipyllm_server.answer_shapes import ChatEvent, CompletionChunk, Error
 from ipyllm_server.chat_body import AskMessage, ShowMessage
 from ipyllm_server.operations import OPERATIONS
@@ -150,7 +150,7 @@ def _schemas() -> tuple[dict[Any, Any], dict[str, Any]]:
 
 
 def _documented() -> Iterator[tuple[str, Any]]:
-    for module in (chat_body, answer_shapes):
+    for module in (chat_body, completion_body, answer_shapes):
         yield from inspect.getmembers(module, inspect.isclass)
 
 

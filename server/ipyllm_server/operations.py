@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ipyllm_server import answer_shapes as shapes
-from ipyllm_server.chat_body import ChatBody, CompletionBody, ConversationChange
+from ipyllm_server.chat_body import ChatBody, ConversationChange
+from ipyllm_server.completion_body import CompletionBody
 from ipyllm_server.page_handlers import FILES
 from ipyllm_server.usage_handler import FILTERS, MOST_ROWS, TYPES
 

@@ -45,13 +45,18 @@ class Refusal(Exception):  # noqa: N818 - what the server answers, not a failure
         A word for programs.
     retry_after_s : float, optional
         Seconds after which the same request may succeed.
+    parameter : str, optional
+        The field of the body that is wrong.
     """
 
-    def __init__(self, status: int, message: str, code: str, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, status: int, message: str, code: str, retry_after_s: float | None = None, parameter: str | None = None
+    ) -> None:
         super().__init__(redact(message))
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+        self.parameter = parameter
 
 
 def status_of(category: str | None, cause: str | None = None) -> int:
@@ -89,13 +94,13 @@ def refusal_of(response: ChatResponse) -> Refusal | None:
     return Refusal(status_of(category, response.cause), message, category)
 
 
-def error_body(status: int, message: str, code: str | None) -> Error:
+def error_body(status: int, message: str, code: str | None, parameter: str | None = None) -> Error:
     """Return the body of an error, as clients of OpenAI read it."""
     is_of_the_client = status < 500  # noqa: PLR2004
     details: ErrorDetails = {
         "message": message,
         "type": "invalid_request_error" if is_of_the_client else "server_error",
-        "param": None,
+        "param": parameter,
         "code": code,
     }
     return {"error": details}

@@ -9,6 +9,7 @@ from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service, default_model, resolve
 from ipyllm.request import Provenance
+from ipyllm.services.parameters import check_params
 from ipyllm.settings import get_settings, read_once
 from ipyllm_server.answer_reader import AnswerReader
 from ipyllm_server.refusals import CLIENT_GONE, Refusal, of_error, refusal_of
@@ -168,7 +169,7 @@ class RunningCalls:
                     options["conversation_history"], note = _history(history, before, prompt, service, options)
                 request = service.request(prompt, provenance=provenance, **options)  # type: ignore[arg-type]
                 if tools:
-                    request = service.resolve(request.with_params(tools=[*tools]))
+                    request = service.resolve(request.with_params(**check_params({"tools": [*tools]}, request.model)))
                 reader = AnswerReader()
                 call = Call(service, request, reader.put, account=account, on_begun=reader.begin).start()
         except LLMError as exc:
@@ -189,8 +190,12 @@ class RunningCalls:
     async def drain(self, grace_s: float) -> None:
         """Start no more calls, give those that run ``grace_s`` seconds to end, and cancel the others.
 
+        Who stops the server twice does not want to wait: then they are cancelled at once.
+
         A call that is cancelled ends as ``cancelled``, for its client and in the ledger.
         """
+        if self.is_closing:
+            grace_s = 0.0
         self.is_closing = True
         loop = asyncio.get_running_loop()
         for limit_s in (grace_s, _CANCEL_S):

@@ -22,6 +22,7 @@ from ipyllm.token_bucket import TokenBucket
 from ipyllm_server.answer_html import HtmlMessages
 from ipyllm_server.asker import asker
 from ipyllm_server.base_handler import BaseHandler, JsonErrors, NoLoginCookie
+from ipyllm_server.bounded_frames import BoundedFrames
 from ipyllm_server.chat_body import AskMessage, ShowMessage, is_conversation_name
 from ipyllm_server.chat_session import Cursor
 from ipyllm_server.json_body import as_shape, parse_json
@@ -73,11 +74,12 @@ class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, Ba
         await super().get()
 
     def get_websocket_protocol(self) -> Any:
-        """Let Jupyter alone send pings: tornado would take its milliseconds for seconds, and warn of them."""
+        """Bound what is read. Jupyter alone sends pings: tornado would take its milliseconds for seconds."""
         protocol = super().get_websocket_protocol()
-        if isinstance(protocol, WebSocketProtocol13):
-            protocol.params.ping_interval = protocol.params.ping_timeout = None
-        return protocol
+        if not isinstance(protocol, WebSocketProtocol13):
+            return protocol
+        protocol.params.ping_interval = protocol.params.ping_timeout = None
+        return BoundedFrames(self, protocol.params, self.state.limits, asker(self), too_much=TOO_MANY)
 
     async def open(self) -> None:
         """Begin a session, or go on with one."""
@@ -140,6 +142,12 @@ class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, Ba
         if self._session is not None:
             self._is_admitted()
 
+    def on_pong(self, data: bytes) -> None:
+        """Count a pong as a message, too: a client may send them unasked."""
+        super().on_pong(data)  # type: ignore[no-untyped-call]
+        if self._session is not None:
+            self._is_admitted()
+
     def _is_admitted(self) -> bool:
         """Count a message; close the socket if there are too many."""
         now_s = asyncio.get_running_loop().time()
@@ -195,7 +203,7 @@ class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, Ba
         self.send_changes()
 
     def _send_error(self, refusal: Refusal, question: Any) -> None:
-        body = error_body(refusal.status, str(refusal), refusal.code)
+        body = error_body(refusal.status, str(refusal), refusal.code, refusal.parameter)
         self._send({"type": "error", "question": question if isinstance(question, str) else None, **body})
 
     def send_changes(self) -> None:

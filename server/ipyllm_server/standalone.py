@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
@@ -26,6 +27,12 @@ class ChatOnlyServerApp(ServerApp):
         asyncio.set_event_loop(new_event_loop())
         super().init_ioloop()
         self.io_loop.add_callback(make_calls_on_running_loop)
+
+    def init_signal(self) -> None:
+        """Let an interrupt stop the server as SIGTERM does, where there is no terminal to confirm it."""
+        super().init_signal()
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._signal_stop)
 
 
 class StandaloneChatServer(ChatServer):

@@ -51,7 +51,7 @@ class UserConversations:
         if known is None:
             found = await asyncio.to_thread(Conversation.look_up, user, name)
             known = self._known.get((user, name)) or found  # another request may have found it meanwhile
-        if must_exist and not known.exists:
+        if must_exist and not (known.exists or known.is_busy):  # with its first answer
             raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
         self._known[user, name] = known
         self._recent[known] = None

@@ -42,7 +42,7 @@ class Limits:
     usd_per_day : float or None
         Dollars in a day of UTC, those of other servers on the same ledger counted up to the day's first call here.
     body_bytes : int
-        Bytes of the bodies that are in memory at a time.
+        Bytes of the bodies, and of messages over sockets, that are in memory at a time.
     """
 
     requests_per_minute: int = 120
@@ -91,14 +91,14 @@ class UserLimits:
         _decrease(self._calls, user)
 
     def receive(self, user: str, n_bytes: int) -> bool:
-        """Count bytes of a body, unless the user sends too many at a time; return whether they were counted."""
+        """Count bytes of a body or message, unless they are too many at a time; return whether they were counted."""
         if self._body_bytes[user] + n_bytes > self.limits.body_bytes:
             return False
         self._body_bytes[user] += n_bytes
         return True
 
     def forget(self, user: str, n_bytes: int) -> None:
-        """Count bytes of a body no longer."""
+        """Count bytes of a body or message no longer."""
         _decrease(self._body_bytes, user, n_bytes)
 
     def open_socket(self, user: str) -> bool:

@@ -17,11 +17,13 @@ class TextDelta:
     """A piece of visible text. ``at_ns`` is ``perf_counter_ns`` at its arrival from the network.
 
     ``logprobs`` are those of its tokens, if the call asked for them and the server sent them with the text.
+    ``refused`` says that with it the model declines to answer.
     """
 
     text: str
     at_ns: int
     logprobs: tuple[TokenLogprob, ...] = ()
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ def text_of(message: Message) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
+        return "\n".join(part["text"] for part in content if isinstance(part, dict) and part.get("text") is not None)
     return ""
 
 

@@ -88,7 +88,9 @@ class ChatServerProcess:
         ]
         self.log = home / "log"
         with self.log.open("w") as log:
-            self.process = subprocess.Popen(command, env=env, cwd=home, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, env=env, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + 240
         while not self._answers():
             if time.monotonic() > deadline or self.process.poll() is not None:

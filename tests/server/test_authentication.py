@@ -27,6 +27,7 @@ ROUTES = [
     ("GET", "/ipyllm/v1/models"),
     ("GET", "/ipyllm/v1/models/lab/tiny"),
     ("POST", "/ipyllm/v1/chat/completions"),
+    ("POST", "/ipyllm/v1/responses"),
     ("GET", "/ipyllm/ws"),
     ("GET", "/ipyllm/"),
     ("GET", "/ipyllm/static/page.js"),
@@ -40,7 +41,7 @@ PAGE = "/ipyllm/"
 def test_the_table_has_every_route():
     for pattern, handler in ChatServer.routes():
         found = {method for method, path in ROUTES if re.fullmatch(pattern, path.partition("?")[0])}
-        if handler is not UnknownRoute:
+        if not issubclass(handler, UnknownRoute):
             assert found == {m.upper() for m in METHODS if getattr(handler, m) is not getattr(RequestHandler, m)}, (
                 pattern
             )

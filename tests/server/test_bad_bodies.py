@@ -34,7 +34,21 @@ def nested(depth):
         (b'{"messages": []}', "prompt is empty"),
         (b'{"message": 5}', "'message'"),
         (b'{"messages": [5]}', "'messages.0'"),
-        (b'{"messages": [{"role": "king", "content": "Hi"}]}', "A message looks like"),
+        (b'{"messages": [{"role": "king", "content": "Hi"}]}', "There is no role 'king'"),
+        (b'{"messages": [{"role": {"a": 1}, "content": "Hi"}]}', "A message looks like"),
+        (b'{"messages": [{"content": "Hi"}]}', "A message looks like"),
+        (b'{"messages": [{"role": "user", "content": 5}]}', "The content of a message"),
+        (b'{"messages": [{"role": "user", "content": {"text": "Hi"}}]}', "The content of a message"),
+        (b'{"messages": [{"role": "user", "content": ["Hi"]}]}', "The content of a message"),
+        (b'{"messages": [{"role": "user", "content": [{"type": [], "text": "Hi"}]}]}', "The content of a message"),
+        (b'{"messages": [{"role": "user", "content": [{"type": "text", "text": {"a": 1}}]}]}', "The text of a part"),
+        (b'{"messages": [{"role": "assistant", "tool_calls": "add"}]}', "The tool_calls of a message"),
+        (b'{"messages": [{"role": "assistant", "tool_calls": [5]}]}', "The tool_calls of a message"),
+        (b'{"messages": [{"role": "assistant", "tool_calls": [{"function": "f"}]}]}', "The tool_calls of a message"),
+        (b'{"messages": [{"role": "assistant", "output_items": {}}]}', "The output_items of a message"),
+        (b'{"messages": [{"role": "assistant", "output_items": {"items": [{"content": 5}]}}]}', "The content of a"),
+        (b'{"message": "Hi", "tools": [{"a": 1e400}]}', "tools cannot be sent: inf is no number in JSON"),
+        (b'{"message": "Hi", "response_format": {"a": -1e400}}', "response_format cannot be sent"),
         (b'{"message": "Hi", "temprature": 1}', "did you mean 'temperature'?"),
         (b'{"message": "Hi", "base_url": "http://x"}', "no field 'base_url'"),
         (b'{"message": "Hi", "api_key": "k"}', "no field 'api_key'"),
@@ -85,3 +99,14 @@ def test_a_body_in_chunks_is_refused_when_it_has_become_too_large(server, model)
 def test_a_method_that_a_route_has_not_is_a_405(server):
     with server.request("DELETE", "/ipyllm/api/chat") as response:
         assert response.status == 405
+
+
+def test_half_a_character_pair_is_replaced_wherever_it_stands(server, model):
+    half = "\ud800"
+    tool = {"type": "function", "function": {"name": "f", "description": half}}
+    message = {"role": "user", half: "x", "content": [{"type": "text", "text": half}]}
+    body = json.dumps({"messages": [message], "tools": [tool], "stop": half, "response_format": {"type": half}})
+    assert server.post("/ipyllm/api/chat", body).status == 200
+    sent = model.requests[-1].json
+    assert sent["messages"] == [{"role": "user", "\ufffd": "x", "content": [{"type": "text", "text": "\ufffd"}]}]
+    assert (sent["tools"][0]["function"]["description"], sent["stop"]) == ("\ufffd", "\ufffd")

@@ -76,6 +76,28 @@ def test_who_has_a_deleted_conversation_open_goes_on_with_an_empty_one(server, m
     assert server.get(f"{PATH}/open").json["messages"][0]["content"] == "What did I say?"
 
 
+def test_a_conversation_that_answers_is_not_deleted_and_so_does_not_come_back(server, model):
+    body = {"message": "Count", "conversation": "at work", "stream": True}
+    for n_answers in (1, 2):  # while it gives its first answer, too
+        model.reply(answer("one two", gap=100))
+        with (
+            server.request("POST", "/ipyllm/api/chat", body) as stream,
+            closing(Client(server, query="conversation=at%20work&")) as client,
+        ):
+            stream.readline()
+            with server.request("DELETE", f"{PATH}/at%20work") as response:
+                reply = Reply(response)
+            assert (reply.status, reply.json["error"]["code"]) == (409, "busy")
+            client.send("clear")
+            assert client.until("error")["error"]["code"] == "busy"
+            model.skip_pauses()
+            assert b'"done"' in stream.read()
+        assert len(server.get(f"{PATH}/at%20work").json["messages"]) == 2 * n_answers
+    with server.request("DELETE", f"{PATH}/at%20work") as response:
+        assert response.status == 200
+    assert "at work" not in names(server)
+
+
 def test_a_conversation_that_is_cleared_over_a_socket_is_listed_no_more(server, model):
     with closing(Client(server, query="conversation=cleared&")) as client:
         client.send("ask", message="Hello")

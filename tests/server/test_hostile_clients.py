@@ -13,7 +13,7 @@ from tests.server.test_socket import Client
 
 pytestmark = pytest.mark.timeout(400)  # the first test starts a server
 
-BODY = 100_000
+BODY = 2_000_000
 
 
 def begin(server, sent, announced, user="ana"):
@@ -59,31 +59,137 @@ def test_an_address_that_is_no_text_is_answered_in_a_sentence_and_logged_without
     assert TOKENS["ana"] not in log
 
 
-def test_who_floods_a_socket_with_pings_is_left(server, model):
+@pytest.mark.parametrize("frame", [b"\x8a\x80\0\0\0\0", b"\x89\x80\0\0\0\0"], ids=["pong", "ping"])
+def test_who_floods_a_socket_with_control_frames_is_left(server, model, frame):
     with closing(Client(server)) as client:
         client.socket.settimeout(25)  # before the server's own ping
-        client.socket.sock.sendall(b"\x89\x80\0\0\0\0" * 500)
+        client.socket.sock.sendall(frame * 500)
         with pytest.raises((EOFError, ConnectionError, websocket.WebSocketConnectionClosedException)):
             client.until("nothing")
     with closing(Client(server)) as client:
-        client.socket.ping("once")
+        client.socket.sock.sendall(frame)
         client.send("ping")
         assert client.read()["type"] == "pong"
 
 
+def test_a_frame_without_a_mask_closes_the_socket(server, model):
+    with closing(Client(server)) as client:
+        client.socket.sock.sendall(b'\x81\x0f{"type": "ping"}')
+        assert closed(client) == (1002, "A client's frames are masked.")
+
+
+def closed(client):
+    """Code and reason with which the server closes a socket, before it sends anything else."""
+    frame = client.socket.recv_frame()
+    assert frame.opcode == websocket.ABNF.OPCODE_CLOSE
+    return int.from_bytes(frame.data[:2], "big"), frame.data[2:].decode()
+
+
+CONFIG = """
+import gc, json, os, threading, time, tracemalloc
+from ipyllm_server.user_limits import UserLimits
+c.ChatServer.max_body_bytes = {body}
+c.ChatServer.calls_per_user = 1
+c.ChatServer.warm_up = False
+
+def tell():
+    limits = []
+    while True:
+        limits = limits or [each for each in gc.get_objects() if isinstance(each, UserLimits)]
+        counted = sum(sum(each._body_bytes.values()) for each in limits)
+        with open({path!r} + ".new", "w") as file:
+            json.dump([tracemalloc.get_traced_memory()[0], counted], file)
+        os.replace({path!r} + ".new", {path!r})
+        time.sleep(0.05)
+
+gc.disable()  # what a circle of references keeps stays
+tracemalloc.start()
+threading.Thread(target=tell, daemon=True).start()
+"""
+
+
+@pytest.fixture(scope="module")
+def bounded(shared_fake, tmp_path_factory):
+    """A server with low bounds. It tells the bytes of its objects, of circles too, and those counted for users."""
+    home = tmp_path_factory.mktemp("bounded")
+    config, told = home / "config.py", home / "bytes"
+    config.write_text(CONFIG.format(body=BODY, path=str(told)))
+
+    def tell():
+        for _ in range(2):  # the second is measured after this call
+            told.unlink(missing_ok=True)
+            shared_fake.wait_for(told.exists)
+        return json.loads(told.read_text())
+
+    with ChatServerProcess(shared_fake, f"--config={config}") as server:
+        server.in_memory, server.counted = lambda: tell()[0], lambda: tell()[1]
+        yield server
+
+
 @pytest.mark.thorough
-def test_bodies_of_a_user_are_bounded_together_and_forgotten_when_they_break_off(model):
-    options = (f"--ChatServer.max_body_bytes={BODY}", "--ChatServer.calls_per_user=2")
-    with ChatServerProcess(model, *options) as server:
-        for _ in range(3):
-            open_ones = [begin(server, BODY - 1, BODY) for _ in range(2)]
-            refused = model.wait_for(lambda: (reply := server.chat()).status == 429 and reply)  # once all is read
-            assert refused.message == "You send too much at a time."
-            assert server.chat(user="ben").status == 200
-            for connection in open_ones:
-                connection.close()
-            model.wait_for(lambda: server.chat("x" * (BODY // 2)).status == 200)
-        assert server.chat("x" * BODY).status == 413
+def test_bodies_of_a_user_are_bounded_together_and_forgotten_when_they_break_off(bounded, model):
+    for _ in range(3):
+        open_ones = [begin(bounded, BODY // 2 - 1, BODY // 2) for _ in range(2)]
+        model.wait_for(lambda: bounded.counted() == BODY - 2)
+        refused = bounded.chat()
+        assert (refused.status, refused.message) == (429, "You send too much at a time.")
+        assert bounded.chat(user="ben").status == 200
+        for connection in open_ones:
+            connection.close()
+        model.wait_for(lambda: bounded.counted() == 0)
+        assert bounded.chat("x" * (BODY - 100)).status == 200
+    assert bounded.chat("x" * BODY).status == 413
+
+
+@pytest.mark.thorough
+def test_the_memory_of_bodies_that_break_off_is_free_at_once(bounded, model):
+    bounded.chat()  # imports what it needs
+    before = bounded.in_memory()
+    for _ in range(5):
+        connection = begin(bounded, BODY - 1, BODY)
+        model.wait_for(lambda: bounded.counted() == BODY - 1)
+        assert bounded.in_memory() > before + 0.9 * BODY
+        connection.close()
+        model.wait_for(lambda: bounded.counted() == 0)
+        assert bounded.in_memory() < before + 0.5 * BODY
+
+
+def announce(client, n_bytes):
+    """Begin to send a message of as many bytes."""
+    client.socket.sock.sendall(b"\x81\xff" + n_bytes.to_bytes(8, "big") + b"\0\0\0\0{")
+
+
+@pytest.mark.thorough
+def test_messages_of_a_user_are_bounded_over_all_sockets_and_bodies(bounded, model):
+    question = json.dumps({"type": "ask", "message": "x" * (BODY - 100)})
+    for _ in range(3):
+        with closing(Client(bounded)) as first, closing(Client(bounded)) as second, closing(Client(bounded)) as third:
+            announce(first, BODY // 2 - 100)
+            announce(second, BODY // 2 - 100)
+            model.wait_for(lambda: bounded.counted() >= BODY - 200)
+            refused = bounded.chat("x" * 200)
+            assert (refused.status, refused.message) == (429, "You send too much at a time.")
+            third.socket.send(question)
+            assert closed(third) == (4429, "You send too much at a time.")
+            with closing(Client(bounded, "ben")) as other:
+                other.socket.send(question)
+                assert other.until("done")["status"] == "ok"
+            first.drop()
+            second.drop()
+        with closing(Client(bounded)) as again:
+            model.wait_for(lambda: bounded.counted() == 0)
+            ping = json.dumps({"type": "ping"}).encode()
+            for _ in range(5):  # nothing is counted twice, or for longer than its message
+                for part, opcode, is_last in ((ping[:4], 1, 0), (ping[4:], 0, 1)):
+                    again.socket.send_frame(websocket.ABNF(is_last, 0, 0, 0, opcode, 1, part))
+                assert again.read()["type"] == "pong"
+            again.socket.send(question)
+            assert again.until("done")["status"] == "ok"
+            with closing(begin(bounded, BODY // 2, BODY)):
+                model.wait_for(lambda: bounded.counted() == BODY // 2)
+                again.send("ping")
+                assert again.until("pong")
+                assert bounded.counted() == BODY // 2
 
 
 @pytest.mark.thorough

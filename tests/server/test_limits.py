@@ -137,6 +137,27 @@ def test_the_session_that_has_waited_longest_ends_when_too_many_of_a_user_wait()
     asyncio.run(main())
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("signals", "grace_s"), [([signal.SIGINT], 0.5), ([signal.SIGTERM] * 2, 300), ([signal.SIGINT] * 2, 300)]
+)
+def test_an_interrupt_stops_a_server_as_well_and_a_second_one_at_once(own, signals, grace_s):
+    own.clear()
+    own.on(lambda request: answer("one two", gap=1000))
+    body = {"message": "slow", "stream": True}
+    with ChatServerProcess(own, f"--ChatServer.shutdown_grace_s={grace_s}") as server:
+        with server.request("POST", "/ipyllm/api/chat", body) as stream:
+            assert b'"one"' in stream.readline()
+            for n, each in enumerate(signals, 1):
+                server.process.send_signal(each)
+                own.wait_for(lambda n=n: server.log.read_text().count("Shutting down") >= n)
+            assert server.process.wait(60) == 0
+            last = json.loads(stream.read().split(b"data: ")[-1])
+        assert (last["type"], last["status"]) == ("done", "cancelled")
+        assert server.rows("status") == [("cancelled",)]
+        assert "Traceback" not in server.log.read_text()
+
+
 def test_a_budget_of_a_day_counts_the_calls_of_earlier_processes(tmp_path):
     from datetime import UTC, datetime
 

@@ -81,7 +81,7 @@ def test_a_wrong_token_is_refused(server, model):
     [
         ({"extra_body": {"temprature": 1}}, "did you mean 'temperature'"),
         ({"n": 2}, "'n'"),
-        ({"messages": [{"role": "king", "content": "x"}]}, "A message looks like"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "There is no role 'king'"),
         ({"temperature": 3}, "'temperature'"),
     ],
 )

@@ -10,7 +10,8 @@ from tornado.web import RequestHandler
 
 from ipyllm_server.app import ChatServer
 from ipyllm_server.base_handler import UnknownRoute
-from ipyllm_server.chat_body import AskMessage, ChatBody, CompletionBody, ConversationChange, ShowMessage
+from ipyllm_server.chat_body import AskMessage, ChatBody, ConversationChange, ShowMessage
+from ipyllm_server.completion_body import CompletionBody
 from ipyllm_server.openapi import openapi_document
 from tests.fakes import answer
 from tests.server.classroom import TOKENS
@@ -30,7 +31,7 @@ def test_every_route_is_in_the_document_and_nothing_else():
     described = {(method, path) for path, item in DOCUMENT["paths"].items() for method in item}
     found = set()
     for pattern, handler in ChatServer.routes():
-        if handler is UnknownRoute:
+        if issubclass(handler, UnknownRoute):
             continue
         methods = [m for m in METHODS if getattr(handler, m) is not getattr(RequestHandler, m)]
         paths = [path for path in DOCUMENT["paths"] if re.fullmatch(pattern, path)]
@@ -87,6 +88,12 @@ def test_fields_are_described_by_the_docstrings_of_their_models():
         (CompletionBody, {"model": "m", "messages": []}),
         (CompletionBody, {"model": "m", "messages": [USER], "n": 2}),
         (CompletionBody, {"messages": [USER]}),
+        (CompletionBody, {"model": "m", "messages": [USER], "modalities": ["text"], "audio": None, "store": False}),
+        (CompletionBody, {"model": "m", "messages": [USER], "modalities": ["text", "audio"]}),
+        (CompletionBody, {"model": "m", "messages": [USER], "audio": {"voice": "x"}}),
+        (CompletionBody, {"model": "m", "messages": [USER], "n": True}),
+        (CompletionBody, {"model": "m", "messages": [USER], "metadata": {"a": ""}, "user": ""}),
+        (CompletionBody, {"model": "m", "messages": [USER], "stream_options": {"include_obfuscation": True}}),
         (CompletionBody, {"model": "m", "messages": [USER], "stream_options": {"include": True}}),
         (AskMessage, {"type": "ask", "message": "Hi", "id": "q"}),
         (AskMessage, {"type": "stop", "message": "Hi"}),

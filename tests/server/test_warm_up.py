@@ -1,10 +1,15 @@
 """What the server prepares when it starts."""
 
 import os
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
+
+from tests.server.chat_server import ChatServerProcess
 
 _FIRST_CALL = """
 import sys
@@ -46,3 +51,18 @@ def test_of_models_without_an_address_only_those_that_nobody_can_ask_are_told(mo
     assert said.count("could not be warmed up") == 1, said
     assert "none-such" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.timeout(400)  # it starts a server
+def test_a_server_that_is_stopped_while_it_warms_up_ends():
+    with socket.socket() as hole, ExitStack() as waiting:
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(4):  # those behind them wait until they are accepted
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(hole.getsockname())
+        fake = SimpleNamespace(base_url=f"http://127.0.0.1:{hole.getsockname()[1]}/v1")
+        with ChatServerProcess(fake) as server:
+            server.process.terminate()
+            assert server.process.wait(60) == 0

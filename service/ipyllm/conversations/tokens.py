@@ -101,7 +101,7 @@ def _message_tokens(message: Message) -> int:
             tokens += sum(map(_part_tokens, value))
         elif name == "content" and isinstance(value, str):
             tokens += estimate(value)
-        elif name == "output_items":
+        elif name == "output_items" and value is not None:
             items = value["items"]
             begin = begin_of_last_answer(items)
             tokens += sum(_json_tokens(item) for item in items[:begin])

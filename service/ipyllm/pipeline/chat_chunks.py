@@ -181,7 +181,7 @@ class ChatAccumulator(Accumulator):
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self.refused = True
-            yield self._add_text(refusal, at_ns)
+            yield replace(self._add_text(refusal, at_ns), refused=True)
         calls = delta.get("tool_calls")
         if calls and isinstance(calls, list):
             yield from self._call_events(calls, at_ns)

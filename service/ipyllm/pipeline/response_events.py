@@ -68,7 +68,7 @@ class ResponsesAccumulator(Accumulator):
 
     def _refusal_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self.refused = True
-        return self._text_delta(chunk, at_ns)
+        return [_refused(event) for event in self._text_delta(chunk, at_ns)]
 
     def _summary_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         return self._reasoning_part(
@@ -165,7 +165,8 @@ class ResponsesAccumulator(Accumulator):
             for number, part in enumerate(_parts(item, "content")):
                 self.refused = self.refused or bool(part.get("refusal"))
                 if ("text", index, number) not in self._begun_parts:
-                    events += self._text_part(part.get("text") or part.get("refusal"), index, number, at_ns)
+                    said = self._text_part(part.get("text") or part.get("refusal"), index, number, at_ns)
+                    events += said if part.get("text") else map(_refused, said)
                 self._take_logprobs(index, number, part)
         elif kind == "function_call":
             arguments = "" if ("arguments", index, 0) in self._begun_parts else _as_text(item.get("arguments"))
@@ -241,6 +242,10 @@ _READERS: Final = {
     "response.failed": "_end",
 }
 """The methods that read events, by type. The texts of other events are sent in these too."""
+
+
+def _refused(event: Event) -> Event:
+    return replace(event, refused=True) if isinstance(event, TextDelta) else event
 
 
 def _part_index(chunk: dict[str, Any], name: str) -> int:

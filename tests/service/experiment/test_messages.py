@@ -173,7 +173,7 @@ REFUSED = {
     "parts": ([{"type": "text", "text": "so"}], "the parts of a message"),
     "a number": (7, "holds 7, of type int"),
     "bytes": (b"\x89PNG", "an image: give images='prompt'"),
-    "a role of nobody": ([{"role": "bot", "content": "so"}], "Row 1 cannot be asked about. A message looks like"),
+    "a role of nobody": ([{"role": "bot", "content": "so"}], "Row 1 cannot be asked about. There is no role 'bot'"),
     "a message that is none": ([SO[1], {"text": "so"}], "messages of which number 1 is none"),
     "a value without JSON": ([{"role": "user", "content": object()}], "an object has no form in JSON"),
 }
