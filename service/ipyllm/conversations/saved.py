@@ -39,6 +39,7 @@ __all__ = [
     "SavedConversation",
     "changed_at",
     "keeps",
+    "last_changed",
     "look_up",
     "look_up_document",
     "look_up_draft",
@@ -113,6 +114,18 @@ def saved_conversations(limit: int) -> list[SavedConversation]:
     rows = _newest_first(query)
     read = ((row, _whole(partial(contents_of, row["contents"]))) for row in rows)
     return [SavedConversation(row["name"], _time(row), contents) for row, contents in read if contents is not None]
+
+
+def last_changed() -> tuple[datetime, str] | None:
+    """Return time and name of this notebook's conversation that changed last and is not empty; None if it has none."""
+    notebook = _notebook()
+    if notebook is None:
+        return None
+    from ipyllm.ledger.query import ConversationQuery
+
+    # All rows: one that was renamed or deleted now was saved last, and did not change last.
+    rows = _newest_first(ConversationQuery(places=(notebook.name,), only=frozenset({"name", "changed_at"})))
+    return next(((_time(row), row["name"]) for row in rows if look_up(row["name"]) is not None), None)
 
 
 def saved_documents(kind: str, limit: int) -> list[tuple[str, datetime, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from ipyllm.conversations.history import ConversationHistory, conversation
 from ipyllm_widgets import ChatWidget
 from tests import fakes
-from tests.fakes import answer
+from tests.fakes import answer, unauthorized
 from tests.widgets.page import texts
 
 
@@ -23,6 +23,13 @@ def widget(models, restart):
 def ask(widget, text):
     assert widget.comm.click("send", text=text)["error"] is None
     return widget.comm.wait_until_idle()
+
+
+def fail(widget, models, text):
+    models.reply(unauthorized())
+    widget.comm.click("send", text=text)
+    widget.comm.wait_until_idle()
+    widget._controller.render()  # which saves
 
 
 def listed(widget, query=""):
@@ -42,6 +49,18 @@ def test_it_begins_with_the_last_of_this_notebook(widget, restart):
     restart()
     again = ChatWidget()
     assert again.conversation is conversation("plans")
+    assert texts(again.messages) == ["Two", "Hello there."]
+    again.close()
+
+
+@pytest.mark.parametrize("what", ["rename", "forget"])
+def test_it_begins_with_the_one_that_changed_last_although_another_was_renamed_or_deleted_since(widget, restart, what):
+    ask(widget, "One")
+    widget.switch("plans")
+    ask(widget, "Two")
+    widget.comm.click(what, conversation="default", **({"to": "trip"} if what == "rename" else {}))
+    restart()
+    again = ChatWidget()
     assert texts(again.messages) == ["Two", "Hello there."]
     again.close()
 
@@ -128,6 +147,22 @@ def test_a_name_that_is_taken_or_empty_is_refused(widget, name):
     assert widget.comm.click("rename", conversation="default", to=name)["error"]
     assert widget.conversation is conversation("default")
     assert len(conversation("taken")) == 1
+
+
+def test_a_name_whose_questions_have_no_answer_yet_is_refused_and_one_of_its_own_changes_nothing(
+    widget, models, restart
+):
+    ask(widget, "One")
+    fail(widget, models, "Failed beside it")
+    widget.comm.click("switch", conversation="unanswered")
+    fail(widget, models, "Failed")
+    assert "already exists" in widget.comm.click("rename", conversation="default", to="unanswered")["error"]
+    assert widget.comm.click("rename", conversation="default", to="default")["error"] is None
+    restart()
+    for name, expected in (("default", ["One", "Failed beside it"]), ("unanswered", ["Failed"])):
+        again = ChatWidget(conversation=name)
+        assert [turn["text"] for turn in again.comm.view_state().turns] == expected
+        again.close()
 
 
 def test_deleted_it_is_gone_from_list_and_ledger_and_undo_brings_it_back(widget, restart):

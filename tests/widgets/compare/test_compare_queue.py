@@ -7,6 +7,7 @@ from threading import Thread
 from ipyllm import CompareWidget
 from ipyllm.comparison.votes import votes
 from ipyllm.conversations import saved
+from ipyllm_widgets.compare.saved_rounds import look_up_queue
 from tests.fakes import answer, server_error
 from tests.widgets.compare.comparing import asked, click, eventually, rounds, shown, text_of
 from tests.widgets.page import PNG
@@ -152,6 +153,21 @@ def test_a_cell_that_runs_again_takes_what_waits_and_sends_it_when_the_user_says
     eventually(lambda: not again.running)
     assert [question["text"] for question, _ in rounds(again)] == ["First?", "Second?"]
     assert waiting(again) == []
+    again.close()
+
+
+def test_the_widget_of_a_cell_that_ran_again_overwrites_nothing_that_waits_in_the_newer_one(two, begin):
+    first = begin(models=("openai/slow", "openai/good"))
+    first.ask("First?")
+    first._controller.queue("Second?")
+    first._controller.draft("Third, half")
+    again = CompareWidget(models=("openai/slow", "openai/good"), name="capitals")
+    first._controller.queue("Queued in the earlier one")
+    first._controller.draft("")
+    assert [question["content"] for question in look_up_queue("capitals")] == ["Second?"]
+    assert saved.look_up_draft("capitals", "comparison") == "Third, half"
+    first.stop()
+    eventually(lambda: not first.running)
     again.close()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ipyllm.conversations import saved
 from ipyllm.conversations.history import conversation, conversations, rename_conversation
 from ipyllm.conversations.search import excerpt, folded
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
 from ipyllm_widgets.chat.conversation_record import record_of
@@ -60,7 +60,8 @@ def last_conversation() -> str:
 
     One whose questions have no answer yet counts, too.
     """
-    found = [(kept.changed_at, kept.name) for kept in saved.saved_conversations(1)]
+    kept = saved.last_changed()
+    found = [] if kept is None else [kept]
     found += [(changed_at, name) for name, changed_at, _ in unanswered_conversations(_LISTED)[:1]]
     return max(found)[1] if found else "default"
 
@@ -117,8 +118,12 @@ class ChatConversations:
         Raises
         ------
         LLMError
-            The name is empty, or another conversation has it.
+            The name is empty, or another conversation has it, if only with questions that have no answer yet.
         """
+        if name == new_name:
+            return
+        if record_of(conversation(new_name, tell=False)).is_unanswered:
+            raise bad_request(f"A conversation {new_name!r} already exists. Clear it first, or choose another name.")
         draft, changed_at = saved.look_up_draft(name), saved.changed_at(name)
         rename_conversation(name, new_name)
         move_branches(name, new_name)

@@ -99,6 +99,11 @@ class CompareCalls(Controller[LiveState]):
             self._publish()
             return list(self.rounds), queue, self._shown.draft
 
+    @property
+    def _is_newest(self) -> bool:
+        """Whether the ledger keeps what waits and what is typed here: it is not that of a cell that was run again."""
+        return _newest.get(self.name) is self
+
     def save(self) -> None:
         """Save the rounds; those of a cell that was run again are the newer widget's, which shows their answers."""
         newest = _newest.get(self.name)
@@ -112,13 +117,13 @@ class CompareCalls(Controller[LiveState]):
         """Keep what is typed and not sent, as every widget does: a restarted kernel shows it again, too."""
         changed = text != self._shown.draft
         super().draft(text, **counts)
-        if changed and self.name:
+        if changed and self._is_newest:
             with self._channel.lock:
                 save_draft(self.name, text)
 
     def _save_queue(self) -> None:
         """Save the questions that wait: after a restart of the kernel they wait for the user."""
-        if self.name:
+        if self._is_newest:
             save_queue(self.name, self._queue.messages())
 
     # ---- asking -----------------------------------------------------------------------------------
