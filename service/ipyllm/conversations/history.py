@@ -353,6 +353,8 @@ def forget_conversation(name: str) -> None:
 def rename_conversation(name: str, new_name: str) -> None:
     """Give a conversation another name; whoever holds it goes on with it. It has not changed: its date stays.
 
+    An empty one that has the new name gets the other.
+
     Raises
     ------
     LLMError
@@ -366,15 +368,16 @@ def rename_conversation(name: str, new_name: str) -> None:
     (1, 0)
     """
     conversation(name, tell=False)
-    taken = conversation(new_name, tell=False)
+    conversation(new_name, tell=False)
     if name == new_name:
         return
     changed_at = saved.changed_at(name)
     with _lock:
-        if len(taken):
+        history, empty = _conversations[name], _conversations[new_name]
+        if len(empty):
             raise bad_request(f"A conversation {new_name!r} already exists. Clear it first, or choose another name.")
-        history = _conversations.pop(name)
-        _conversations[new_name] = history
+        _conversations[new_name], _conversations[name] = history, empty
         history.named(new_name)
-    saved.save(name, Transcript())
+        empty.named(name)  # a chat may show it: what is asked there would be in no conversation
+    empty.save_unchanged(None)
     history.save_unchanged(changed_at)

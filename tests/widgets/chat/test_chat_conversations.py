@@ -140,6 +140,18 @@ def test_renamed_it_is_one_conversation_for_all_that_hold_it(widget, restart):
     again.close()
 
 
+def test_a_chat_that_shows_an_empty_one_whose_name_another_gets_goes_on_under_the_other_name(widget, restart):
+    ask(widget, "One")
+    other = ChatWidget(conversation="plans")
+    assert widget.comm.click("rename", conversation="default", to="plans")["error"] is None
+    assert other.comm.wait_for(lambda shown: shown.settings["conversation"] == "default")
+    ask(other, "Two")
+    other.close()
+    restart()
+    assert texts(conversation("plans").to_messages()) == ["One", "Hello there."]
+    assert texts(conversation("default").to_messages()) == ["Two", "Hello there."]
+
+
 @pytest.mark.parametrize("name", ["taken", " "])
 def test_a_name_that_is_taken_or_empty_is_refused(widget, name):
     conversation("taken").add_message("user", "Mine")

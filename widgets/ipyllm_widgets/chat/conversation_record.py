@@ -68,7 +68,7 @@ class ConversationRecord:
     def is_unanswered(self) -> bool:
         """Whether it has questions, and none of them has an answer: the conversation itself is empty."""
         found = self.branches()
-        return found is not None and bool(found["nodes"]) and not found["turns"]
+        return found is not None and bool(found["nodes"]) and found.get("turns") == []
 
     def branches(self) -> dict[str, Any] | None:
         """Return the branches of all chats, as :func:`add_branches` takes them; None if none are known."""
