@@ -119,18 +119,17 @@ class ChatSession:
         self._is_starting, self._is_stopped = True, False
         try:
             options = self.conversation.options(message.message, message.replaces)
-            if message.system is not None:
-                self.conversation.history.set_system(message.system)
-            running = await self._calls.start(
-                self.user,
-                message.model,
-                message.message,
-                history=self.conversation.history,
-                conversation=self.conversation.name if self._is_named else None,
-                is_wanted=lambda: not self._is_closed,
-                **options,
-                **message.params(),
-            )
+            with self.conversation.with_system(message.system):
+                running = await self._calls.start(
+                    self.user,
+                    message.model,
+                    message.message,
+                    history=self.conversation.history,
+                    conversation=self.conversation.name if self._is_named else None,
+                    is_wanted=lambda: not self._is_closed,
+                    **options,
+                    **message.params(),
+                )
         except BaseException:
             self.conversation.end()
             raise
