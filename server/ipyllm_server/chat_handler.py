@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from tornado.iostream import StreamClosedError
@@ -80,19 +81,18 @@ class ChatHandler(AskingHandler):
             await self._answer(body, conversation)
 
     async def _answer(self, body: ChatBody, conversation: Conversation | None) -> None:
-        if conversation is not None and body.system is not None:
-            conversation.history.set_system(body.system)
-        running = await self.ask(
-            body.model,
-            body.prompt,
-            history=None if conversation is None else conversation.history,
-            conversation=body.conversation,
-            **({} if conversation is None else conversation.options(body.message or "", body.replaces)),
-            system=body.system,
-            tags=body.tags,
-            max_cost_usd=body.max_cost_usd,
-            **body.params(),
-        )
+        with nullcontext() if conversation is None else conversation.with_system(body.system):
+            running = await self.ask(
+                body.model,
+                body.prompt,
+                history=None if conversation is None else conversation.history,
+                conversation=body.conversation,
+                **({} if conversation is None else conversation.options(body.message or "", body.replaces)),
+                system=body.system,
+                tags=body.tags,
+                max_cost_usd=body.max_cost_usd,
+                **body.params(),
+            )
 
         def keep(response: ChatResponse) -> None:
             if conversation is not None:

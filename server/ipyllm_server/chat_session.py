@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ipyllm.errors import LLMError
 from ipyllm.rendering.footer import footer_text
+from ipyllm.response import ChatResponse
 from ipyllm_server.answer_json import answer_json
 from ipyllm_server.growing_text import GrowingText
 from ipyllm_server.refusals import Refusal, error_body, refusal_of
@@ -119,18 +121,17 @@ class ChatSession:
         self._is_starting, self._is_stopped = True, False
         try:
             options = self.conversation.options(message.message, message.replaces)
-            if message.system is not None:
-                self.conversation.history.set_system(message.system)
-            running = await self._calls.start(
-                self.user,
-                message.model,
-                message.message,
-                history=self.conversation.history,
-                conversation=self.conversation.name if self._is_named else None,
-                is_wanted=lambda: not self._is_closed,
-                **options,
-                **message.params(),
-            )
+            with self.conversation.with_system(message.system):
+                running = await self._calls.start(
+                    self.user,
+                    message.model,
+                    message.message,
+                    history=self.conversation.history,
+                    conversation=self.conversation.name if self._is_named else None,
+                    is_wanted=lambda: not self._is_closed,
+                    **options,
+                    **message.params(),
+                )
         except BaseException:
             self.conversation.end()
             raise
@@ -193,22 +194,35 @@ class ChatSession:
                         answer.text.add(piece.kind, piece.text)
                         self._tell()
                     continue
-                refusal = refusal_of(piece.response)
-                name = self.conversation.name if self._is_named else None
-                if refusal is not None and piece.response.status != "cancelled":
-                    error = error_body(refusal.status, str(refusal), refusal.code)
-                    answer.end.append({"type": "error", "answer": answer.number, **error})
-                self.conversation.add(question, piece.response, answer.question, answer.replaces)
-                if self._is_named:
-                    self.conversation.save()
-                done = answer_json(piece.response, name, running.note)
-                summary = footer_text(piece.response, error_shown=True)
-                answer.end.append({"type": "done", "answer": answer.number, **done, "summary": summary})
+                self._end(running, answer, question, piece.response)
+        except LLMError as exc:  # the call cannot end any more
+            failed = ChatResponse(
+                model=running.model,
+                status="error",
+                error_category=exc.category,
+                error_message=str(exc),
+                cause=exc.cause,
+            )
+            self._end(running, answer, question, failed)
         finally:
             running.close()
             self.conversation.end()
             self._running = self._task = None
             self._tell()
+
+    def _end(self, running: RunningCall, answer: Answer, question: str, response: ChatResponse) -> None:
+        """Keep an answer, and tell how it ended."""
+        refusal = refusal_of(response)
+        name = self.conversation.name if self._is_named else None
+        if refusal is not None and response.status != "cancelled":
+            error = error_body(refusal.status, str(refusal), refusal.code)
+            answer.end.append({"type": "error", "answer": answer.number, **error})
+        self.conversation.add(question, response, answer.question, answer.replaces)
+        if self._is_named:
+            self.conversation.save()
+        done = answer_json(response, name, running.note)
+        summary = footer_text(response, error_shown=True)
+        answer.end.append({"type": "done", "answer": answer.number, **done, "summary": summary})
 
     def _tell(self) -> None:
         if self.client is not None:

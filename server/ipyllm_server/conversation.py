@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,11 +15,13 @@ from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.rendering import footer_text
-from ipyllm.settings import SettingsError, get_settings
+from ipyllm.settings import SettingsError, get_settings, read_once
 from ipyllm_server.conversation_versions import ConversationVersions
 from ipyllm_server.refusals import Refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ipyllm.response import ChatResponse
     from ipyllm_server.answer_shapes import ConversationAnswer
 
@@ -95,6 +99,20 @@ class Conversation:
         is_same = bool(turn.messages) and turn.messages[0].get("content") == question
         return {"before": turn.key, **({"cache": False} if is_same else {})}  # another answer is wanted
 
+    @contextmanager
+    def with_system(self, text: str | None) -> Iterator[None]:
+        """Change the system message to ``text``, if that is not None; what is raised in the block undoes it."""
+        if text is None:
+            yield
+            return
+        former = self.history.__getstate__().system
+        self.history.set_system(text)
+        try:
+            yield
+        except BaseException:
+            self.history.set_system(None if former is None else former["content"])
+            raise
+
     def add(
         self, question: str, response: ChatResponse, question_id: str | None = None, replaces: str | None = None
     ) -> None:
@@ -156,8 +174,8 @@ class Conversation:
 
     async def summaries(self) -> list[str | None]:
         """Return for each message None, or if it ends an answer a line: how it ended, model, times, tokens, cost."""
-        stored = await asyncio.to_thread(stored_responses, self.history.turns)
         contents = self.history.__getstate__()
+        stored = await asyncio.to_thread(stored_responses, contents.turns)
         summaries: list[str | None] = [None] * (contents.system is not None)
         for turn in contents.turns:
             summaries += [None] * len(turn.messages)
@@ -166,9 +184,10 @@ class Conversation:
 
     def save(self) -> None:
         """Save the contents in the ledger, unless it keeps no text."""
-        if get_settings().store_text:
-            self._changed_at = datetime.now(UTC)
-            self._put()
+        with _right_settings():
+            if get_settings().store_text:
+                self._changed_at = datetime.now(UTC)
+                self._put()
 
     def clear(self) -> None:
         """Empty it, and delete it in the ledger."""
@@ -188,8 +207,21 @@ class Conversation:
     def _put(self) -> None:
         contents = document_of(self.history.__getstate__()) | self.versions.document()
         place, values = place_of(self.user), {"contents": contents, "changed_at": self._changed_at}
-        current_ledger().put(saved_row(id_of(self.user, self.name), place, self.name, **values), CONVERSATIONS)
+        _write(saved_row(id_of(self.user, self.name), place, self.name, **values))
 
     def _delete(self, name: str) -> None:
-        row = saved_row(id_of(self.user, name), "", name, contents=document_of(Transcript()))
+        _write(saved_row(id_of(self.user, name), "", name, contents=document_of(Transcript())))
+
+
+@contextmanager
+def _right_settings() -> Iterator[None]:
+    """Use the settings that were right last: that they are wrong since then loses no answer, and no change."""
+    with suppress(SettingsError):  # which the next call tells
+        get_settings()
+    with read_once(math.inf):
+        yield
+
+
+def _write(row: dict[str, Any]) -> None:
+    with _right_settings():
         current_ledger().put(row, CONVERSATIONS)

@@ -35,6 +35,7 @@ __all__ = ["ChatSocket"]
 
 _MESSAGES_PER_S: Final = 20
 _BURST: Final = 100
+_MOST_WAITING: Final = 64  # messages, besides an answer's, for a client that does not read
 _DIGITS: Final = 9
 _PACE_S: Final = 0.1  # between messages with HTML
 _BYTES_PER_S: Final = 500_000
@@ -42,7 +43,7 @@ _ARGUMENTS: Final = ("conversation", "session", "answer", "at", "html")
 _LEFT: Final = 1000  # the code of a client that says good-bye
 
 TOO_MANY: Final = 4429
-"""Code of a socket that is closed because its user has too many, or sends too much."""
+"""Code of a socket that is closed because its user has too many, sends too much, or does not read."""
 
 TAKEN_OVER: Final = 4409
 """Code of a socket whose session goes on in another one."""
@@ -201,6 +202,9 @@ class ChatSocket(NoLoginCookie, JsonErrors, WebSocketMixin, WebSocketHandler, Ba
     def _send(self, *messages: dict[str, Any]) -> None:
         self._outbox += messages
         self.send_changes()
+        if len(self._outbox) > _MOST_WAITING:
+            self._outbox = []
+            self.close(TOO_MANY, "You ask too much, and do not read.")
 
     def _send_error(self, refusal: Refusal, question: Any) -> None:
         body = error_body(refusal.status, str(refusal), refusal.code, refusal.parameter)

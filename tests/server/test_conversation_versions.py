@@ -140,3 +140,12 @@ def test_each_of_many_versions_keeps_what_followed_it():
 def test_damaged_versions_are_no_versions(entries):
     with pytest.raises(ValueError, match="version"):
         ConversationVersions.from_document({"versions": entries})
+
+
+def test_a_refused_edit_does_not_change_the_system_message(server, model):
+    first = server.chat("one", conversation="refused", system="Be brief.").json["call_id"]
+    for fields in ({"replaces": "none"}, {"replaces": first, "model": "nobody/none"}):
+        assert server.chat("uno", conversation="refused", system="Rhyme.", **fields).status in {400, 404}
+        assert contents(server, "refused")[0] == ["Be brief.", "one", "Hello from the fake."]
+    assert server.chat("one", conversation="new-one", system="Rhyme.", model="nobody/none").status in {400, 404}
+    assert server.get(f"{PATH}/new-one").status == 404

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ipyllm import LLMError
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import ChatSession, Cursor
 from ipyllm_server.conversation import Conversation
@@ -86,11 +87,32 @@ def test_stop_before_the_call_starts_ends_the_answer(fake):
         session.stop()
         limits.goes_on.set()
         await asking
-        cursor, messages = Cursor(1), []
-        async with asyncio.timeout(60):
-            while not messages or messages[-1]["type"] != "done":
-                messages += session.messages_since(cursor)
-                await asyncio.sleep(0.01)
-        assert messages[-1]["status"] == "cancelled"
+        assert (await until_done(session))[-1]["status"] == "cancelled"
+
+    asyncio.run(main())
+
+
+async def until_done(session):
+    """What the session tells a client, to the end of its answer."""
+    cursor, messages = Cursor(1), []
+    async with asyncio.timeout(60):
+        while not messages or messages[-1]["type"] != "done":
+            messages += session.messages_since(cursor)
+            await asyncio.sleep(0.01)
+    return messages
+
+
+def test_a_call_that_cannot_end_any_more_ends_its_answer_and_the_next_question_may_be_asked(fake):
+    fake.default = answer("one two", gap=1000)
+
+    async def main():
+        calls = RunningCalls(UserLimits(Limits()))
+        session = ChatSession(calls, Conversation("ana", ""), is_named=False)
+        await session.ask(AskMessage(message="Hi"))
+        (running,) = calls._running
+        running.reader.fail(LLMError("The thread is no more.", category="unknown_error"))
+        *_, error, done = await until_done(session)
+        assert (error["type"], "no more" in error["error"]["message"], done["status"]) == ("error", True, "error")
+        assert (session.is_answering, session.conversation.is_busy, len(calls)) == (False, False, 0)
 
     asyncio.run(main())

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 import websocket
 
+from tests.fakes import answer
 from tests.server.chat_server import ChatServerProcess
 from tests.server.classroom import TOKENS
 from tests.server.test_socket import Client
@@ -70,6 +71,22 @@ def test_who_floods_a_socket_with_control_frames_is_left(server, model, frame):
         client.socket.sock.sendall(frame)
         client.send("ping")
         assert client.read()["type"] == "pong"
+
+
+def test_who_asks_and_reads_nothing_is_left(server, model):
+    big = " ".join(["x" * 200_000] * 60)  # more than the buffers of the connection hold
+    model.reply(answer(big))
+    with closing(Client(server, sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])) as client:
+        client.send("ask", message="Write", model="lab/unread")
+        ended = "/ipyllm/api/usage?model=lab/unread&status=ok&text=0"
+        model.wait_for(lambda: server.get(ended).json["calls"], timeout=60)
+        for _ in range(80):
+            client.send("ping")
+        for _ in range(100):  # meanwhile it has read them
+            server.get("/ipyllm/api/health")
+        while (frame := client.socket.recv_frame()).opcode != websocket.ABNF.OPCODE_CLOSE:
+            assert b'"pong"' not in frame.data
+        assert frame.data[2:] == b"You ask too much, and do not read."
 
 
 def test_a_frame_without_a_mask_closes_the_socket(server, model):
