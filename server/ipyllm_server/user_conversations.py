@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from ipyllm.conversations.saved_rows import contents_of
+from ipyllm.conversations.saved_rows import contents_of, last_change
 from ipyllm.conversations.search import excerpt, folded
 from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.query import ConversationQuery
@@ -107,7 +107,7 @@ def _list(user: str) -> list[ListedConversation]:
     only = frozenset({"name", "saved_at", "changed_at"})
     query = ConversationQuery(places=(place_of(user),), only=only, limit=_LISTED)
     rows = [dict(zip(query.columns, row, strict=True)) for row in current_ledger().read(query)]
-    changed = sorted((row["changed_at"] or row["saved_at"], row["name"]) for row in rows)
+    changed = sorted((last_change(row), row["name"]) for row in rows)
     return [{"name": name, "saved_at": at.isoformat(), "excerpt": None} for at, name in changed]
 
 

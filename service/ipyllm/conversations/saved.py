@@ -16,6 +16,7 @@ from ipyllm.conversations.notebook import current_notebook
 from ipyllm.conversations.saved_rows import (
     contents_of,
     conversation_id,
+    last_change,
     read_contents,
     read_document,
     read_row,
@@ -113,7 +114,9 @@ def saved_conversations(limit: int) -> list[SavedConversation]:
     query = ConversationQuery(places=(notebook.name,), packed=True, limit=limit)
     rows = _newest_first(query)
     read = ((row, _whole(partial(contents_of, row["contents"]))) for row in rows)
-    return [SavedConversation(row["name"], _time(row), contents) for row, contents in read if contents is not None]
+    return [
+        SavedConversation(row["name"], last_change(row), contents) for row, contents in read if contents is not None
+    ]
 
 
 def last_changed() -> tuple[datetime, str] | None:
@@ -125,7 +128,7 @@ def last_changed() -> tuple[datetime, str] | None:
 
     # All rows: one that was renamed or deleted now was saved last, and did not change last.
     rows = _newest_first(ConversationQuery(places=(notebook.name,), only=frozenset({"name", "changed_at"})))
-    return next(((_time(row), row["name"]) for row in rows if look_up(row["name"]) is not None), None)
+    return next(((last_change(row), row["name"]) for row in rows if look_up(row["name"]) is not None), None)
 
 
 def saved_documents(kind: str, limit: int) -> list[tuple[str, datetime, Any]]:
@@ -138,18 +141,12 @@ def saved_documents(kind: str, limit: int) -> list[tuple[str, datetime, Any]]:
     query = ConversationQuery(places=(_place(notebook, kind),), limit=limit)
     rows = _newest_first(query)
     read = ((row, _undamaged(partial(read_document, _id(notebook, row["name"], kind)))) for row in rows)
-    return [(row["name"], _time(row), document) for row, document in read if document is not None]
+    return [(row["name"], last_change(row), document) for row, document in read if document is not None]
 
 
 def _newest_first(query: ConversationQuery) -> list[dict[str, Any]]:
     rows = [dict(zip(query.columns, row, strict=True)) for row in current_ledger().read(query)]
-    return sorted(rows, key=_time, reverse=True)
-
-
-def _time(row: dict[str, Any]) -> datetime:
-    """Return when the contents of a row changed last; of before there was this column, when it was saved."""
-    found: datetime = row["changed_at"] or row["saved_at"]
-    return found
+    return sorted(rows, key=last_change, reverse=True)
 
 
 def _undamaged(read: Callable[[], _T | None]) -> _T | None:

@@ -11,11 +11,20 @@ from ipyllm.ledger.current import current_ledger
 from ipyllm.ledger.ids import kernel_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ipyllm.conversations.transcript import Transcript
 
-__all__ = ["SavedRow", "contents_of", "conversation_id", "read_contents", "read_document", "read_row", "saved_row"]
+__all__ = [
+    "SavedRow",
+    "contents_of",
+    "conversation_id",
+    "last_change",
+    "read_contents",
+    "read_document",
+    "read_row",
+    "saved_row",
+]
 
 
 class SavedRow(NamedTuple):
@@ -79,7 +88,13 @@ def read_row(identifier: str, places: Sequence[str] = ()) -> SavedRow | None:
     if not rows:
         return None
     row = dict(zip(query.columns, rows[-1], strict=True))
-    return SavedRow(_unpacked(row["contents"]), row["changed_at"] or row["saved_at"])
+    return SavedRow(_unpacked(row["contents"]), last_change(row))
+
+
+def last_change(row: Mapping[str, Any]) -> datetime:
+    """Return when the contents of a row changed last; of before there was this column, when it was saved."""
+    found: datetime = row["changed_at"] or row["saved_at"]
+    return found
 
 
 def saved_row(identifier: str, place: str, name: str, **values: Any) -> dict[str, Any]:
