@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 
 from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.errors import LLMError
-from ipyllm.events import ReasoningDelta, TextDelta
 from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.accumulators import new_accumulator
-from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
+from ipyllm.pipeline.exchange_cache import ExchangeCache, events_of
 from ipyllm.pipeline.exchange_errors import (
     as_llm_error,
     error_of_complete_stream,
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from ipyllm.events import Event
     from ipyllm.pipeline.accumulator import Accumulator
     from ipyllm.pipeline.budget import Account
-    from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.pipeline.exchange_row import RowSink
     from ipyllm.pipeline.limiter import Limiter, Slot
     from ipyllm.pipeline.waiting import Waiting
@@ -99,8 +97,7 @@ class Exchange:
         self._context = context
         self._wait_for_slot = wait_for_slot
         self._asked_ns = asked_ns
-        self._cache: ResponseCache | None = None
-        self._cache_key = ""
+        self._cache = ExchangeCache(service, request)
         self._state: ExchangeState | None = None
         self._limiter: Limiter | None = None
         self._may_retry = True
@@ -132,7 +129,7 @@ class Exchange:
         if error is not None:
             # Without the frames of the transport, whose variables hold what the server sent: it may be a key.
             raise error.with_traceback(None)
-        await self._store_in_cache(response)
+        await self._cache.keep(response)
         return response
 
     def stop_retrying(self) -> None:
@@ -152,7 +149,10 @@ class Exchange:
         limiter.is_cold |= state.cold
         self.service.check_headers(self.request.headers, state.address)
         state.phase = Phase("begin", state.begun_ns)
-        if await self._answered_by_cache(state):
+        state.hit = await self._cache.look_up(state.address)
+        if state.hit is not None:
+            for event in events_of(state.hit):
+                self._on_event(event)
             return
         await self._thread.transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
@@ -161,34 +161,6 @@ class Exchange:
         state.cold = limiter.is_cold
         state.ready_ns = perf_counter_ns()
         await self._attempt_with_retries(state)
-
-    # ---- cache -----------------------------------------------------------------------------------------
-
-    async def _answered_by_cache(self, state: ExchangeState) -> bool:
-        self._cache = current_cache(self.request.cache)
-        if self._cache is None or state.address is None:
-            return False
-        cache, scope, body = self._cache, self.service.cache_scope(state.address), self.service.body(self.request)
-        headers = self.request.headers.with_defaults(state.address.headers)
-
-        def look_up() -> tuple[str, ChatResponse | None]:
-            key = cache_key(scope, body, headers)
-            return key, cache.get(key)
-
-        self._cache_key, state.hit = await asyncio.to_thread(look_up)
-        if state.hit is None:
-            return False
-        now = perf_counter_ns()
-        if state.hit.reasoning:
-            self._on_event(ReasoningDelta(state.hit.reasoning, now))
-        if state.hit.content:
-            self._on_event(TextDelta(state.hit.content, now))
-        return True
-
-    async def _store_in_cache(self, response: ChatResponse) -> None:
-        if self._cache is not None and not response.cache_hit:
-            with suppress(RuntimeError):  # no thread can be started while the interpreter exits
-                await asyncio.to_thread(self._cache.put, self._cache_key, response)
 
     # ---- attempts --------------------------------------------------------------------------------------
 
