@@ -103,6 +103,7 @@ def test_an_answer_is_given_again_and_a_stopped_one_too(servers, model):
         page.keyboard.press("Escape")
         page.wait_for_selector(".ipyllm-error:has-text('The answer was stopped.')")
         assert (versions(page), questions(page)) == (["2/2"], ["Which?"])
+        assert page.locator("[title='Answer again']:visible").count() == 0  # which "Try again" does
         page.click("text=Try again")
         page.wait_for_selector(".ipyllm-text:has-text('Hello from the fake.')")
         wait_for_end(page, 1)
@@ -204,6 +205,9 @@ def test_what_comes_last_is_in_sight(servers, model):
         model.reply(answer("one two", gap=100))
         ask(page, "Held")
         in_sight(".ipyllm-running .ipyllm-text p")
+        for action in ("Edit and ask again", "Answer again"):
+            assert page.locator(f"[title='{action}']:visible").count() > 0
+            assert page.locator(f"[title='{action}']:visible:enabled").count() == 0
         for text in ("Waits", "Waits, too"):
             ask(page, text)
         page.wait_for_selector(".ipyllm-queued li:nth-child(2)")
