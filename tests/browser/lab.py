@@ -159,6 +159,18 @@ class Lab:
         self.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
         return self.path
 
+    @contextmanager
+    def another_tab(self, selector):
+        """Show the notebook in another tab too, until there is what is selected; yield its first cell."""
+        self.save()
+        tab = self.context.new_page()
+        try:
+            tab.goto(self.page.url)
+            tab.wait_for_selector(selector, timeout=60_000)
+            yield tab.locator(".jp-Notebook .jp-CodeCell").first
+        finally:
+            tab.close()
+
     def reload(self, notebook):
         """Reload the page, and wait until the notebook is there and its kernel idle."""
         self.page.reload()

@@ -85,18 +85,12 @@ def test_two_views_and_two_tabs_show_the_same_chat(lab, fake):
     second.ask("From the second")
     chat.log.get_by_text("From the second").wait_for()
     assert chat.turns.count() == second.turns.count() == 2
-    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    tab = lab.context.new_page()
-    try:
-        tab.goto(lab.page.url)
-        tab.wait_for_selector(".ipyllm-chat .ipyllm-exchange", timeout=60_000)
-        other = Chat(tab.locator(".jp-Notebook .jp-CodeCell").first)
+    with lab.another_tab(".ipyllm-chat .ipyllm-exchange") as cell:
+        other = Chat(cell)
         fake.default = answer("To both tabs.")
         other.ask("From another tab")
         chat.log.get_by_text("To both tabs.").wait_for()
         assert chat.turns.count() == other.turns.count() == 3
-    finally:
-        tab.close()
 
 
 def test_the_log_follows_the_answer_but_yields_to_who_scrolls(lab, fake):

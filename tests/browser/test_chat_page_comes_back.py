@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.browser.chat_page import answers, ask, ask_and_hold, opened, questions, wait_for_end
+from tests.browser.chat_page import answers, ask, ask_and_hold, begin_chat, last_call, opened, questions, wait_for_end
 from tests.browser.lab import needs_chromium
 from tests.fakes import answer, error
 
@@ -298,3 +298,48 @@ def test_a_question_that_a_reload_kept_from_being_sent_is_asked_after_it(servers
         page.click("text=New chat")
         page.reload()
         page.wait_for_selector("[data-name='Kept from being sent'] .ipyllm-mark-new")
+
+
+BREAKABLE = """window.WebSocket = class extends WebSocket {
+    constructor(url) {
+        super(window.isGone ? url.replace(/session=[^&]*/, "session=gone") : url);
+        window.socket = this;
+    }
+    send(message) {
+        if (!window.isMute) super.send(message);
+    }
+};"""
+
+
+def test_a_question_that_a_broken_connection_lost_is_asked_again_while_another_conversation_is_shown(servers, model):
+    with opened(servers) as page:
+        page.add_init_script(BREAKABLE)
+        page.reload()
+        begin_chat(page, model, "Before it breaks", "1")
+        page.evaluate("window.isMute = true")
+        ask(page, "Lost on its way")
+        page.wait_for_selector("[title='Stop the answer']")
+        page.click("text=New chat")
+        page.wait_for_selector("[data-name='Before it breaks'] .ipyllm-mark-running")
+        page.evaluate("() => { window.isMute = false; socket.close(4000); }")
+        page.wait_for_selector("[data-name='Before it breaks'] .ipyllm-mark-new")
+        page.click(".ipyllm-conversation b:text-is('Before it breaks')")
+        wait_for_end(page, 2)
+        assert questions(page) == ["Before it breaks", "Lost on its way"]
+
+
+def test_a_renamed_conversation_goes_on_under_its_new_name_when_its_session_is_gone(servers, model):
+    with opened(servers) as page:
+        page.add_init_script(BREAKABLE)
+        page.reload()
+        begin_chat(page, model, "Before its rename", "1")
+        page.click("[title='Rename “Before its rename”']")
+        page.fill("input[aria-label^='New name']", "After its rename")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".ipyllm-conversation[aria-current] b:text-is('After its rename')")
+        page.evaluate("() => { window.isGone = true; socket.close(4000); }")
+        page.wait_for_function("() => socket.readyState === WebSocket.OPEN")
+        ask(page, "It goes on")
+        wait_for_end(page, 2)
+        asked = [message["content"] for message in last_call(model)["messages"]]
+        assert asked == ["Before its rename", "1", "It goes on"]

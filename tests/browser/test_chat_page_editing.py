@@ -103,6 +103,7 @@ def test_an_answer_is_given_again_and_a_stopped_one_too(servers, model):
         page.keyboard.press("Escape")
         page.wait_for_selector(".ipyllm-error:has-text('The answer was stopped.')")
         assert (versions(page), questions(page)) == (["2/2"], ["Which?"])
+        assert page.locator("[title='Answer again']:visible").count() == 0  # which "Try again" does
         page.click("text=Try again")
         page.wait_for_selector(".ipyllm-text:has-text('Hello from the fake.')")
         wait_for_end(page, 1)
@@ -111,6 +112,48 @@ def test_an_answer_is_given_again_and_a_stopped_one_too(servers, model):
         page.click("[title='Earlier version']")
         page.wait_for_selector(".ipyllm-error:has-text('The answer was stopped.')")
         assert answers(page) == ["second"]
+        page.wait_for_function("() => document.activeElement.title === 'Earlier version'")  # of two buttons that one
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".ipyllm-text:has-text('first')")
+        assert versions(page) == ["1/3"]
+
+
+def test_a_version_is_shown_where_the_other_stood(servers, model):
+    with opened(servers, height=500) as page:
+        begin(page, model, *((f"{text} " * 80, f"{text} " * 200) for text in ("First", "Second", "Third")))
+        model.reply(answer("Shorter"))
+        edit(page, 2, "An edit " * 60)
+        wait_for_end(page, 2)
+
+        def top():
+            return page.locator(".ipyllm-exchange:nth-child(2)").bounding_box()["y"]
+
+        page.locator("[title='Earlier version']").scroll_into_view_if_needed()
+        before = top()
+        page.click("[title='Earlier version']")
+        page.wait_for_selector(".ipyllm-exchange:nth-child(3)")
+        page.wait_for_function(
+            """before => { const shown = document.querySelector(".ipyllm-exchange:nth-child(2)");
+                return Math.abs(shown.getBoundingClientRect().top - before) < 2; }""",
+            arg=before,
+        )
+
+
+def test_a_failed_question_is_shown_in_its_own_version_only(servers, model):
+    with opened(servers) as page:
+        begin(page, model, ("Has two versions", "1"))
+        model.reply(answer("2"))
+        edit(page, 1, "The second")
+        wait_for_end(page, 1)
+        model.reply(error(400, "No such luck."))
+        ask(page, "Fails in the second")
+        page.wait_for_selector(".ipyllm-error:has-text('No such luck.')")
+        page.click("[title='Earlier version']")
+        page.wait_for_selector(".ipyllm-branch:has-text('1/2')")
+        assert questions(page) == ["Has two versions"]
+        page.click("[title='Later version']")
+        page.wait_for_selector(".ipyllm-branch:has-text('2/2')")
+        assert questions(page) == ["The second", "Fails in the second"]
 
 
 def test_an_edit_that_fails_leaves_the_conversation_and_can_be_tried_again(servers, model):
@@ -162,6 +205,9 @@ def test_what_comes_last_is_in_sight(servers, model):
         model.reply(answer("one two", gap=100))
         ask(page, "Held")
         in_sight(".ipyllm-running .ipyllm-text p")
+        for action in ("Edit and ask again", "Answer again"):
+            assert page.locator(f"[title='{action}']:visible").count() > 0
+            assert page.locator(f"[title='{action}']:visible:enabled").count() == 0
         for text in ("Waits", "Waits, too"):
             ask(page, text)
         page.wait_for_selector(".ipyllm-queued li:nth-child(2)")
@@ -216,6 +262,12 @@ def test_a_version_that_is_gone_is_told_and_nothing_is_lost(servers, model):
         edit(page, 1, "Edited here")
         page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-error:has-text('not among those that are shown')")
         assert questions(page) == ["Edited elsewhere", "Edited here"]
+        page.click(
+            ".ipyllm-exchange:nth-child(2) >> text=Try again"
+        )  # after it: there is nothing that it could replace
+        page.wait_for_selector(".ipyllm-exchange:nth-child(2) .ipyllm-text:has-text('Hello from the fake.')")
+        wait_for_end(page, 2)
+        assert (questions(page), sent(model)[-1]) == (["Edited elsewhere", "Edited here"], "Edited here")
         with server.request("DELETE", path) as response:
             response.read()
         page.click("[title='Earlier version']")

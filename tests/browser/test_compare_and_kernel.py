@@ -31,12 +31,8 @@ def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
     second.button("Stop this answer", second.columns.nth(1)).click()
     shown.columns.nth(1).get_by_text("cancelled").wait_for()
     assert shown.texts() == second.texts()
-    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    tab = lab.context.new_page()
-    try:
-        tab.goto(lab.page.url)
-        tab.wait_for_selector(".ipyllm-compare .ipyllm-column", timeout=60_000)
-        other = Compare(tab.locator(".jp-Notebook .jp-CodeCell").first)
+    with lab.another_tab(".ipyllm-compare .ipyllm-column") as cell:
+        other = Compare(cell)
         other.ask("From another tab")
         shown.columns.nth(1).get_by_text("w3", exact=False).wait_for()
         fake.skip_pauses()
@@ -48,8 +44,6 @@ def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
         for view in (shown, second, other):
             view.columns.nth(0).get_by_text("preferred").wait_for()
             view.ranking.get_by_text("openai/bad").first.wait_for()
-    finally:
-        tab.close()
 
 
 def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.chat_page import ask_and_hold, opened
 from tests.browser.compare import Compare, reply_by_model
 from tests.browser.explorer import Explorer
 from tests.browser.lab import needs_chromium
@@ -15,6 +16,12 @@ COMPARE = "from ipyllm import CompareWidget\nCompareWidget(models=['openai/good'
 OUTLINE = """element => {
     const {outlineStyle, outlineWidth} = getComputedStyle(element);
     return [outlineStyle, outlineWidth];
+}"""
+
+
+DOT = """opener => {
+    const { borderTopWidth, borderTopColor } = getComputedStyle(opener, "::after");
+    return [parseFloat(borderTopWidth) > 0, borderTopColor !== getComputedStyle(opener).backgroundColor];
 }"""
 
 
@@ -47,3 +54,15 @@ def test_the_preferred_answer_of_a_comparison_is_seen(lab_in_forced_colours, fak
     shown.root.locator(".ipyllm-chosen").wait_for()
     assert shown.columns.nth(0).evaluate(OUTLINE) == ["solid", "2px"]
     assert shown.columns.nth(1).evaluate(OUTLINE)[0] == "none"
+
+
+def test_the_dot_that_tells_of_an_answer_elsewhere_is_seen(servers, model):
+    with opened(servers, width=420) as page:
+        page.emulate_media(forced_colors="active")
+        ask_and_hold(page, model, "In forced colours")
+        page.click("text=New chat")
+        page.wait_for_selector(".ipyllm-fold.ipyllm-busy")
+        model.skip_pauses()
+        opener = page.wait_for_selector(".ipyllm-fold.ipyllm-set")
+        page.click(".ipyllm-fold")
+        assert opener.evaluate(DOT) == [True, True]

@@ -25,6 +25,13 @@ def begin_answer(widget, models):
     widget.comm.wait_for(lambda shown: "Slow" in shown.html())
 
 
+def show(widget, name=None):
+    """Show another conversation, or a new one, and return what the page shows then."""
+    fields = {} if name is None else {"conversation": name}
+    assert widget.comm.click("switch", **fields)["error"] is None
+    return widget.comm.view_state()
+
+
 class PageComm(BaseComm):
     """Records the messages sent, after a round trip through JSON."""
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["look_up_queue", "move_queue", "save_queue"]
+__all__ = ["look_up_queue", "save_queue"]
 
 _FORMAT: Final = {"format": "ipyllm-queue", "version": 1}
 _logger = logging.getLogger("ipyllm.widgets")
@@ -36,13 +36,6 @@ def save_queue(name: str, questions: Sequence[Message], kind: str = "") -> None:
     """Save the questions that wait. Never raises."""
     document: dict[str, Any] = {**_FORMAT, "questions": list(questions)}
     saved.save_document(_kind(kind), name, document)
-
-
-def move_queue(name: str, new_name: str) -> None:
-    """Let the questions wait in a conversation that was renamed."""
-    if questions := look_up_queue(name):
-        save_queue(new_name, questions)
-        save_queue(name, ())
 
 
 def _kind(kind: str) -> str:

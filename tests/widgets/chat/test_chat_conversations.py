@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ipyllm.conversations import saved
 from ipyllm.conversations.history import ConversationHistory, conversation
 from ipyllm_widgets import ChatWidget
 from tests import fakes
@@ -16,6 +17,7 @@ def widget(models, restart):
     models.default = answer("Hello there.")
     made = ChatWidget()
     yield made
+    models.skip_pauses()
     made.comm.wait_until_idle()
     made.close()
 
@@ -143,13 +145,44 @@ def test_renamed_it_is_one_conversation_for_all_that_hold_it(widget, restart):
 def test_a_chat_that_shows_an_empty_one_whose_name_another_gets_goes_on_under_the_other_name(widget, restart):
     ask(widget, "One")
     other = ChatWidget(conversation="plans")
+    other.comm.click("draft", text="typed in the empty one")
     assert widget.comm.click("rename", conversation="default", to="plans")["error"] is None
     assert other.comm.wait_for(lambda shown: shown.settings["conversation"] == "default")
+    assert (saved.look_up_draft("plans"), saved.look_up_draft("default")) == ("", "typed in the empty one")
     ask(other, "Two")
     other.close()
     restart()
     assert texts(conversation("plans").to_messages()) == ["One", "Hello there."]
     assert texts(conversation("default").to_messages()) == ["Two", "Hello there."]
+
+
+def test_what_is_saved_while_a_conversation_is_renamed_is_kept(widget, models, restart):
+    fail(widget, models, "Failed before")
+    models.reply(answer("Slow answer.", gap=60))
+    for text in ("One", "Waits", "Taken back"):
+        widget.comm.click("send", text=text)
+    widget.stop()
+    shown = widget.comm.wait_until_idle()
+    controller, names_seen = widget._controller, []
+
+    def save_meanwhile():  # as a page and the render thread do, which learn the new name now
+        if widget.conversation.name == "plans" and not names_seen:
+            names_seen.append("plans")
+            controller.unqueue(shown.settings["queue"][1]["id"], lambda message: None)
+            controller.draft("typed meanwhile")
+            controller.render()
+
+    stop_observing = widget.conversation.observe(save_meanwhile)
+    assert widget.comm.click("rename", conversation="default", to="plans")["error"] is None
+    stop_observing()
+    assert names_seen
+    restart()
+    again = ChatWidget(conversation="plans")
+    shown = again.comm.view_state()
+    assert [turn["text"] for turn in shown.turns] == ["Failed before", "One"]
+    assert [question["text"] for question in shown.settings["queue"]] == ["Waits"]
+    assert again.get_state("snapshot")["snapshot"]["draft"] == "typed meanwhile"
+    again.close()
 
 
 @pytest.mark.parametrize("name", ["taken", " "])

@@ -13,7 +13,7 @@ from ipyllm.runtime.service_thread import stop_service_thread
 from ipyllm_widgets import ChatWidget
 from ipyllm_widgets.chat.saved_branches import look_up_branches
 from tests.fakes import answer, slow_headers, unauthorized
-from tests.widgets.page import begin_answer, texts
+from tests.widgets.page import begin_answer, show, texts
 
 
 @pytest.fixture
@@ -22,13 +22,6 @@ def widget(models, restart):
     yield made
     made.close()
     models.skip_pauses()
-
-
-def show(widget, name=None):
-    """Show another conversation, or a new one, and return what the page shows then."""
-    fields = {} if name is None else {"conversation": name}
-    assert widget.comm.click("switch", **fields)["error"] is None
-    return widget.comm.view_state()
 
 
 def marks(shown):

@@ -10,7 +10,7 @@ from ipyllm.conversations.history import forget_conversation
 from ipyllm_widgets import ChatWidget
 from ipyllm_widgets.chat.open_conversation import OpenConversation
 from tests.fakes import answer, unauthorized
-from tests.widgets.page import PNG, begin_answer
+from tests.widgets.page import PNG, begin_answer, show
 
 MOST = 6  # the shown one, and five that were left
 
@@ -21,11 +21,6 @@ def widget(models, restart):
     yield made
     made.close()
     models.skip_pauses()
-
-
-def show(widget, name):
-    assert widget.comm.click("switch", conversation=name)["error"] is None
-    return widget.comm.view_state()
 
 
 def ask(widget, models, text, reply):

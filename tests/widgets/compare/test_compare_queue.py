@@ -135,12 +135,18 @@ def test_the_vote_comes_back_if_nothing_comes_when_an_answer_is_asked_for_again(
     assert pair.comparison.vote_cast is None, "it was on another answer"
 
 
-def test_a_cell_that_runs_again_takes_what_waits_and_sends_it_when_the_user_says_so(two, begin):
+def run_again(begin):
+    """Run a cell again whose widget answers, with a question that waits and one that is typed; return both widgets."""
     first = begin(models=("openai/slow", "openai/good"))
     first.ask("First?")
     first._controller.queue("Second?")
     first._controller.draft("Third, half")
     again = CompareWidget(models=("openai/slow", "openai/good"), name="capitals")
+    return first, again
+
+
+def test_a_cell_that_runs_again_takes_what_waits_and_sends_it_when_the_user_says_so(two, begin):
+    first, again = run_again(begin)
     state = again._controller.snapshot()
     assert [(question["text"], question["held"]) for question in state["settings"]["queue"]] == [("Second?", True)]
     assert state["draft"] == "Third, half"
@@ -157,11 +163,7 @@ def test_a_cell_that_runs_again_takes_what_waits_and_sends_it_when_the_user_says
 
 
 def test_the_widget_of_a_cell_that_ran_again_overwrites_nothing_that_waits_in_the_newer_one(two, begin):
-    first = begin(models=("openai/slow", "openai/good"))
-    first.ask("First?")
-    first._controller.queue("Second?")
-    first._controller.draft("Third, half")
-    again = CompareWidget(models=("openai/slow", "openai/good"), name="capitals")
+    first, again = run_again(begin)
     first._controller.queue("Queued in the earlier one")
     first._controller.draft("")
     assert [question["content"] for question in look_up_queue("capitals")] == ["Second?"]

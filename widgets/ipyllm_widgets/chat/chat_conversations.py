@@ -7,14 +7,13 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations import saved
-from ipyllm.conversations.history import conversation, conversations, rename_conversation
+from ipyllm.conversations.history import conversation, conversations
 from ipyllm.conversations.search import excerpt, folded
-from ipyllm.errors import LLMError, bad_request
+from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm_widgets.attachments.files import question_text
 from ipyllm_widgets.chat.conversation_record import record_of
-from ipyllm_widgets.chat.saved_branches import move_branches, unanswered_conversations
-from ipyllm_widgets.saved_queue import move_queue
+from ipyllm_widgets.chat.saved_branches import unanswered_conversations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -111,26 +110,6 @@ class ChatConversations:
         taken |= {name for name, history in conversations().items() if len(history)}
         taken |= {name for name, _, _ in unanswered_conversations(_LISTED)}
         return next(name for n in count(2) if (name := f"chat {n}") not in taken)
-
-    def rename(self, name: str, new_name: str) -> None:
-        """Rename a conversation.
-
-        Raises
-        ------
-        LLMError
-            The name is empty, or another conversation has it, if only with questions that have no answer yet.
-        """
-        if name == new_name:
-            return
-        if record_of(conversation(new_name, tell=False)).is_unanswered:
-            raise bad_request(f"A conversation {new_name!r} already exists. Clear it first, or choose another name.")
-        draft, changed_at = saved.look_up_draft(name), saved.changed_at(name)
-        rename_conversation(name, new_name)
-        move_branches(name, new_name)
-        move_queue(name, new_name)
-        if draft:
-            saved.save_draft(new_name, draft, changed=changed_at)
-            saved.save_draft(name, "")
 
     def remove(self, name: str) -> None:
         """Empty a conversation, so that it is listed no more."""

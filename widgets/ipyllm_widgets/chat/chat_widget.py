@@ -15,6 +15,7 @@ from ipyllm_widgets.chat.chat_controller import ChatController
 from ipyllm_widgets.chat.chat_conversations import ChatConversations, last_conversation
 from ipyllm_widgets.chat.chat_export import export_chat
 from ipyllm_widgets.chat.chat_settings import ChatSettings
+from ipyllm_widgets.chat.conversation_record import rename_with_record
 from ipyllm_widgets.given_models import name_models
 from ipyllm_widgets.live_widget import LiveWidget
 from ipyllm_widgets.notebook_cell import keep_conversations_of_notebook
@@ -283,7 +284,7 @@ class ChatWidget(LiveWidget):
         self.switch(conversation)
 
     def _do_rename(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str, to: str) -> None:
-        self._conversations.rename(conversation, to)
+        rename_with_record(conversation, to)
         self._controller.refresh()
 
     def _do_forget(self, _content: dict[str, Any], _buffers: Sequence[Any], *, conversation: str) -> None:

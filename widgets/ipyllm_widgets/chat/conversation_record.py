@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from ipyllm.conversations import saved
+from ipyllm.conversations.history import conversation, rename_conversation
+from ipyllm.errors import bad_request
 from ipyllm.fork_safety import renewed_in_child
-from ipyllm_widgets.chat.saved_branches import look_up_branches, merged_branches, save_branches
+from ipyllm_widgets.chat.saved_branches import branches_changed_at, look_up_branches, merged_branches, save_branches
 from ipyllm_widgets.saved_queue import look_up_queue, save_queue
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
+    from datetime import datetime
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
 
-__all__ = ["ConversationRecord", "record_of"]
+__all__ = ["ConversationRecord", "record_of", "rename_with_record"]
 
 _records: WeakValueDictionary[int, ConversationRecord] = WeakValueDictionary()
 _lock = renewed_in_child(threading.Lock())
@@ -126,6 +129,14 @@ class ConversationRecord:
             left, closing = self._unsent.get(None, Unsent()), self._unsent.pop(chat, Unsent())
             self._unsent[None] = Unsent(left.questions + closing.questions, _joined((left.draft, closing.draft)))
 
+    def save_under_new_name(self, changed: datetime | None, branches_changed: datetime | None) -> None:
+        """Save everything: the name was another's. The conversation and its branches ``changed`` then, or now."""
+        with self._lock:
+            unsent = list(self._unsent.values())
+            save_branches(self.name, self._saved, branches_changed)
+            save_queue(self.name, _questions(unsent))
+            saved.save_draft(self.name, _joined(each.draft for each in unsent), changed=changed)
+
     def restore(self, branches: dict[str, Any] | None) -> None:
         """Have the branches again of a conversation that was deleted, or none."""
         with self._lock:
@@ -143,6 +154,27 @@ def record_of(history: ConversationHistory) -> ConversationRecord:
         with _lock:
             known = _records.setdefault(id(history), read)
     return known
+
+
+def rename_with_record(name: str, new_name: str) -> None:
+    """Give a conversation another name, with all that the ledger keeps of it.
+
+    An empty one that has the name gets the other, with what is typed there.
+
+    Raises
+    ------
+    LLMError
+        The name is empty, or another conversation has it, if only with questions that have no answer yet.
+    """
+    record, empty = (record_of(conversation(each, tell=False)) for each in (name, new_name))
+    if name == new_name:
+        return
+    if empty.is_unanswered:
+        raise bad_request(f"A conversation {new_name!r} already exists. Clear it first, or choose another name.")
+    dates = saved.changed_at(name), branches_changed_at(name)
+    rename_conversation(name, new_name)
+    empty.save_under_new_name(None, None)
+    record.save_under_new_name(*dates)
 
 
 def _questions(unsent: Iterable[Unsent]) -> list[Message]:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_branches",
+    "branches_changed_at",
     "branches_document",
     "look_up_branches",
     "merged_branches",
-    "move_branches",
     "save_branches",
     "unanswered_conversations",
 ]
@@ -56,17 +56,14 @@ def unanswered_conversations(limit: int) -> list[tuple[str, datetime, list[dict[
     return found
 
 
-def save_branches(name: str, document: dict[str, Any] | None) -> None:
-    """Save the branches of a conversation; None forgets them. Never raises."""
-    saved.save_document(_KIND, name, document or _FORMAT)
+def branches_changed_at(name: str) -> datetime | None:
+    """Return when the branches of a conversation changed last; None if the ledger does not know."""
+    return saved.changed_at(name, _KIND)
 
 
-def move_branches(name: str, new_name: str) -> None:
-    """Let the branches belong to a conversation that was renamed."""
-    found = look_up_branches(name)
-    if found is not None:
-        saved.save_document(_KIND, new_name, found, saved.changed_at(name, _KIND))
-        save_branches(name, None)
+def save_branches(name: str, document: dict[str, Any] | None, changed: datetime | None = None) -> None:
+    """Save the branches of a conversation, which ``changed`` then, or now; None forgets them. Never raises."""
+    saved.save_document(_KIND, name, document or _FORMAT, changed)
 
 
 def branches_document(tree: TurnTree, tail: TurnNode | None, turns: Sequence[Turn]) -> dict[str, Any]:

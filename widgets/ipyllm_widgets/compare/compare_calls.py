@@ -8,13 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.request import Provenance
-from ipyllm_widgets.attachments.files import as_sent, check_window, question_with_files
-from ipyllm_widgets.compare.arm_histories import earlier_messages
-from ipyllm_widgets.compare.compare_round import CompareRound
+from ipyllm_widgets.attachments.files import question_with_files
 from ipyllm_widgets.compare.earlier_arms import arm_to_ask
+from ipyllm_widgets.compare.next_round import conversation_of, next_round, reveal_conversation
 from ipyllm_widgets.compare.saved_rounds import (
     look_up_comparison,
     look_up_draft,
@@ -32,8 +29,10 @@ from ipyllm_widgets.question_queue import QuestionQueue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from ipyllm.comparison.comparison import Comparison
     from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
+    from ipyllm_widgets.compare.compare_round import CompareRound
     from ipyllm_widgets.compare.compare_settings import CompareSettings
     from ipyllm_widgets.live_answer import LiveAnswer
     from ipyllm_widgets.message_channel import MessageChannel
@@ -68,7 +67,8 @@ class CompareCalls(Controller[LiveState]):
         super().__init__(LiveState(look_up_draft(name) if name else ""), channel, on_error)
         self.name = name
         self._given = settings
-        self.settings, self.rounds = settings, list[CompareRound]()
+        self.settings = settings
+        self.rounds: list[CompareRound] = []
         self._queue = QuestionQueue(look_up_queue(name) if name else ())
         earlier = _newest.get(name)
         if earlier is not None:  # its cell was run again: an answer that streams there goes on
@@ -145,7 +145,7 @@ class CompareCalls(Controller[LiveState]):
     def _ask(self, question: Message) -> Comparison:
         if len(self.settings.arms) < _MIN_ARMS:
             raise bad_request("There is nothing to compare: choose at least two models.")
-        asked = self._next_round(question)
+        asked = next_round(self._count + 1, question, self._conversation(), self.settings)
         comparison = asked.comparison
         self.rounds.append(asked)
         try:
@@ -156,7 +156,7 @@ class CompareCalls(Controller[LiveState]):
             self._shown.call = comparison
             comparison.start(lambda index, event: self._receive(self._shown, asked.answers[index], event))
             if not comparison.names_hidden:  # the same letters as before: whoever sees these names knows all
-                self._reveal(asked)
+                reveal_conversation(self.rounds, asked)
         except BaseException:  # an interrupt: requests that were not sent would never end
             self.rounds.remove(asked)
             self._shown.end()
@@ -167,48 +167,10 @@ class CompareCalls(Controller[LiveState]):
         self.refresh()  # a notebook that is saved now contains the question
         return comparison
 
-    def _next_round(self, question: Message) -> CompareRound:
-        settings, before = self.settings, self._conversation() if self.settings.multi_turn else []
-        names = settings.names
-        blind = settings.blind and (not before or before[-1].comparison.names_hidden)
-        is_new = bool(before) and set(names) != set(before[-1].names)
-        if before:  # whoever was A stays A, also when a vote has shown the names
-            shown = before[-1].names
-            names = sorted(names, key=lambda name: shown.index(name) if name in shown else len(shown))
-        services = [settings.service(name) for name in names]
-        for service in services:
-            check_window(question, service)
-        retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
-        histories = [
-            earlier_messages(before, name, question, service, settings.system)
-            for name, service in zip(names, services, strict=True)
-        ]
-        comparison = Comparison(
-            [as_sent(question)],
-            services,
-            system=settings.system or None,
-            provenance=Provenance(origin="widget"),
-            histories=[messages for messages, _ in histories],
-            blind=blind,
-            # A new model would have the last letter, and the letter of one that went would be missing.
-            shuffle=blind and (not before or is_new),
-        )
-        places = [next(at for at, service in enumerate(services) if service is arm.given) for arm in comparison.arms]
-        return CompareRound(
-            self._count + 1,
-            question,
-            comparison,
-            [names[place] for place in places],
-            follows=bool(before),
-            notes=[histories[place][1] for place in places],
-            note=retirement,
-            has_new_letters=blind and is_new,
-        )
-
     def _next_calls(self) -> list[NextCall]:
         settings = self.settings
         with self._channel.lock:
-            before = self._conversation() if settings.multi_turn else []
+            before = self._conversation()
         return [
             NextCall(
                 settings.service(name),
@@ -218,18 +180,9 @@ class CompareCalls(Controller[LiveState]):
             for name in settings.names
         ]
 
-    def _conversation(self, last: CompareRound | None = None) -> list[CompareRound]:
-        """Return the rounds since the last that did not follow, itself included; or those up to ``last``."""
-        rounds = self.rounds if last is None else self.rounds[: self.rounds.index(last) + 1]
-        start = max((at for at, asked in enumerate(rounds) if not asked.follows), default=0)
-        return rounds[start:]
-
-    def _reveal(self, voted: CompareRound) -> None:
-        """Show the names in all rounds of the conversation of this one: they have the same marks."""
-        at = self.rounds.index(voted)
-        end = next((n for n in range(at + 1, len(self.rounds)) if not self.rounds[n].follows), len(self.rounds))
-        for asked in self._conversation(self.rounds[end - 1]):
-            asked.comparison.reveal()
+    def _conversation(self) -> list[CompareRound]:
+        """Return the earlier rounds that the next question follows."""
+        return conversation_of(self.rounds, self.rounds[-1]) if self.settings.multi_turn and self.rounds else []
 
     def regenerate(self, mark: str, question: int | None = None) -> None:
         """Ask one model the last question again: its answer is replaced, and a vote is withdrawn.
@@ -247,7 +200,7 @@ class CompareCalls(Controller[LiveState]):
             if asked is not self.rounds[-1]:
                 raise bad_request("Only answers to the last question can be asked for again.")
             index = asked.index_of(mark)
-            history = self._conversation(asked)[:-1] if asked.follows else []
+            history = conversation_of(self.rounds, asked)[:-1]
             arm = arm_to_ask(asked, index, history, self.settings.services)
             before, comparison = asked.answers[index], asked.comparison
             had_vote = comparison.vote_cast is not None

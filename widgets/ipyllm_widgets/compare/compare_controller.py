@@ -10,6 +10,7 @@ from ipyllm_widgets.attachments.files import file_text
 from ipyllm_widgets.attachments.images import MAX_IMAGE_BYTES, MAX_MESSAGE_IMAGE_BYTES
 from ipyllm_widgets.compare.compare_calls import CompareCalls
 from ipyllm_widgets.compare.compare_export import export_comparison
+from ipyllm_widgets.compare.next_round import reveal_conversation
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.static_output import StaticContent
@@ -132,7 +133,7 @@ class CompareController(CompareCalls):
                 comparison.withdraw_vote()
             else:
                 comparison.vote(which)
-                self._reveal(asked)
+                reveal_conversation(self.rounds, asked)
             self.save()
             self._publish()
         self._on_vote()

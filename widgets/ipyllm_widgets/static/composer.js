@@ -289,7 +289,7 @@ function isPdf(file) {
 }
 
 /** @param {File[]} files @returns {DraftCounts} */
-export function countsOf(files) {
+function countsOf(files) {
   const texts = files.filter((file) => !isImage(file));
   return {
     file_bytes: texts.filter((file) => !isPdf(file)).reduce((sum, file) => sum + file.size, 0),
@@ -299,7 +299,7 @@ export function countsOf(files) {
 }
 
 /** @param {number} size in bytes */
-export function sizeText(size) {
+function sizeText(size) {
   if (size < 1000) return `${size} B`;
   return size < 999_500 ? `${(size / 1000).toFixed(size < 9_950 ? 1 : 0)} kB` : megabytes(size);
 }

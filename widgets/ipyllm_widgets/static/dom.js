@@ -65,7 +65,7 @@ export function setHtml(element, html) {
 }
 
 /** @param {string} text */
-export async function copyText(text) {
+async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {

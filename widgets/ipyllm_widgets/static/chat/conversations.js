@@ -5,7 +5,7 @@ import { button, h } from "../dom.js";
 const SEARCH_AFTER_MS = 250; // without a key
 
 /** @type {Record<string, string>} what goes on in a conversation that is not shown */
-export const MARKS = { running: "answering …", new: "new answer", failed: "failed" };
+const MARKS = { running: "answering …", new: "new answer", failed: "failed" };
 
 /**
  * Show on the button that opens the panel what goes on in conversations that are not shown.

@@ -95,7 +95,7 @@ class ContextView {
 }
 
 /** Say in a sentence what a request held. @param {import("./window_steps.js").Step} step @param {number} turn */
-export function said(step, turn) {
+function said(step, turn) {
   const tokens = (/** @type {number} */ n) => counted(n, "token");
   if (step.free < 0) return `Turn ${turn} does not fit: its question and the system message are ${tokens(-step.free)} too many.`;
   const left = step.first ? `${counted(step.first, "turn")} (${tokens(step.leftOut)}) left out` : "nothing left out";
