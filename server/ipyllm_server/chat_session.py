@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ipyllm.errors import LLMError
 from ipyllm.rendering.footer import footer_text
-from ipyllm.response import ChatResponse
 from ipyllm_server.answer_json import answer_json
 from ipyllm_server.growing_text import GrowingText
 from ipyllm_server.refusals import Refusal, error_body, refusal_of
 
 if TYPE_CHECKING:
+    from ipyllm.response import ChatResponse
     from ipyllm_server.chat_body import AskMessage
     from ipyllm_server.conversation import Conversation
     from ipyllm_server.running_calls import RunningCall, RunningCalls
@@ -195,15 +194,6 @@ class ChatSession:
                         self._tell()
                     continue
                 self._end(running, answer, question, piece.response)
-        except LLMError as exc:  # the call cannot end any more
-            failed = ChatResponse(
-                model=running.model,
-                status="error",
-                error_category=exc.category,
-                error_message=str(exc),
-                cause=exc.cause,
-            )
-            self._end(running, answer, question, failed)
         finally:
             running.close()
             self.conversation.end()

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from ipyllm import LLMError
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import ChatSession, Cursor
 from ipyllm_server.conversation import Conversation
@@ -100,19 +99,3 @@ async def until_done(session):
             messages += session.messages_since(cursor)
             await asyncio.sleep(0.01)
     return messages
-
-
-def test_a_call_that_cannot_end_any_more_ends_its_answer_and_the_next_question_may_be_asked(fake):
-    fake.default = answer("one two", gap=1000)
-
-    async def main():
-        calls = RunningCalls(UserLimits(Limits()))
-        session = ChatSession(calls, Conversation("ana", ""), is_named=False)
-        await session.ask(AskMessage(message="Hi"))
-        (running,) = calls._running
-        running.reader.fail(LLMError("The thread is no more.", category="unknown_error"))
-        *_, error, done = await until_done(session)
-        assert (error["type"], "no more" in error["error"]["message"], done["status"]) == ("error", True, "error")
-        assert (session.is_answering, session.conversation.is_busy, len(calls)) == (False, False, 0)
-
-    asyncio.run(main())
