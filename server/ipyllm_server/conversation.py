@@ -131,7 +131,7 @@ class Conversation:
                 self.history.replace_turns(self.versions.replace(shown, self._position(replaces), turn))
 
     def show_version(self, call_id: str) -> None:
-        """Show the version of a turn that a call answered, with what followed it; raise 404 if there is none."""
+        """Show the version of a turn that a call answered, with what followed it, and save that; 404: there is none."""
         shown = self.history.turns
         if any(turn.call_id == call_id for turn in shown):
             return
@@ -139,6 +139,7 @@ class Conversation:
         if turns is None:
             raise Refusal(404, "That version is not among those of the answers that are shown.", "not_found")
         self.history.replace_turns(turns)
+        self.save()
 
     def _position(self, call_id: str) -> int:
         for at, turn in enumerate(self.history.turns):
@@ -183,9 +184,9 @@ class Conversation:
         return summaries
 
     def save(self) -> None:
-        """Save the contents in the ledger, unless it keeps no text."""
+        """Save the contents in the ledger, unless it keeps no text, or the conversation has no name."""
         with _right_settings():
-            if get_settings().store_text:
+            if self.name and get_settings().store_text:
                 self._changed_at = datetime.now(UTC)
                 self._put()
 

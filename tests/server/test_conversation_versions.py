@@ -37,7 +37,9 @@ def test_an_edited_question_goes_on_from_there_and_the_other_version_can_be_show
     assert asked(model) == ["uno", "UNO", "dos"]
     assert patch(server, "edited", {"version": first}).json == {"name": "edited"}
     assert contents(server, "edited") == (["one", "ONE", "two", "TWO"], [[first, edited], [second]])
+    before = server.get(PATH).json
     assert patch(server, "edited", {"version": first}).status == 200  # which is shown
+    assert server.get(PATH).json == before  # nothing has changed
     assert patch(server, "edited", {"version": edited}).status == 200
     assert contents(server, "edited") == (["uno", "UNO", "dos", "DOS"], [[first, edited], [then]])
     hidden = patch(server, "edited", {"version": second})  # it is below the version that is not shown

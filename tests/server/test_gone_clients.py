@@ -61,7 +61,7 @@ def test_a_session_that_is_closed_before_its_call_starts_asks_nothing_and_frees_
     async def main():
         limits = SlowLimits()
         conversation = Conversation("ana", "lesson")
-        session = ChatSession(RunningCalls(limits), conversation, is_named=False)
+        session = ChatSession(RunningCalls(limits), conversation)
         asking = asyncio.create_task(session.ask(AskMessage(message="Hi")))
         await limits.is_asked.wait()
         session.close()
@@ -80,7 +80,7 @@ def test_stop_before_the_call_starts_ends_the_answer(fake):
 
     async def main():
         limits = SlowLimits()
-        session = ChatSession(RunningCalls(limits), Conversation("ana", ""), is_named=False)
+        session = ChatSession(RunningCalls(limits), Conversation("ana", ""))
         asking = asyncio.create_task(session.ask(AskMessage(message="Hi")))
         await limits.is_asked.wait()
         session.stop()
