@@ -26,11 +26,12 @@ def test_an_answer_that_ends_while_the_settings_are_wrong_is_told_and_kept(serve
 
 
 def test_what_is_deleted_or_renamed_while_the_settings_are_wrong_does_not_come_back(server, model):
-    for name in ("dropped", "before"):
+    for name in ("dropped", "gone", "before"):
         assert server.chat(name, conversation=name).status == 200
     with server.wrong_settings():
-        with server.request("DELETE", f"{PATH}/dropped") as response:
-            assert response.status == 200
+        for name in ("dropped", "gone"):
+            with server.request("DELETE", f"{PATH}/{name}") as response:
+                assert response.status == 200
         assert patch(server, "before", {"name": "dropped"}).status == 200
-    assert "before" not in names(server)
+    assert not {"before", "gone"} & {*names(server)}
     assert server.get(f"{PATH}/dropped").json["messages"][0]["content"] == "before"
