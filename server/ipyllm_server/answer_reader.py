@@ -15,7 +15,6 @@ from ipyllm.fork_safety import renewed_in_child
 from ipyllm.runtime.wakeups import wake_soon
 
 if TYPE_CHECKING:
-    from ipyllm.errors import LLMError
     from ipyllm.events import Event
     from ipyllm.logprobs import TokenLogprob
     from ipyllm.response import ChatResponse
@@ -52,7 +51,6 @@ class AnswerReader:
         self._lock = renewed_in_child(threading.Lock())
         self._arrived: list[Piece | _Growing | ToolCallDelta | Finished] = []
         self._waiter: asyncio.Future[None] | None = None
-        self._error: LLMError | None = None
         self._is_first = True
         self._has_begun = False
 
@@ -68,7 +66,7 @@ class AnswerReader:
             wake_soon(self._loop, waiter, at_once=True)
 
     def put(self, event: Event) -> None:
-        """Add an event, on the service thread."""
+        """Add an event, in a thread with a running loop."""
         with self._lock:
             self._has_begun = True
             if isinstance(event, TextDelta | ReasoningDelta):
@@ -88,26 +86,16 @@ class AnswerReader:
             at_once, self._is_first = self._is_first or isinstance(event, Finished), False
             wake_soon(self._loop, waiter, at_once=at_once)
 
-    def fail(self, error: LLMError) -> None:
-        """Let the reader raise ``error``: the call cannot end any more. On the reader's loop."""
-        self._error = error
-        with self._lock:
-            waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
     async def pieces(self) -> list[Piece]:
         """Wait until something has arrived, and return all of it in order."""
         while True:
             with self._lock:
                 arrived, self._arrived = self._arrived, []
-                if not arrived and self._error is None:
+                if not arrived:
                     self._waiter = self._loop.create_future()
                 waiter = self._waiter
             if arrived:
                 return [_piece(each) for each in arrived]
-            if self._error is not None:
-                raise self._error
             assert waiter is not None
             await waiter
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ipyllm.errors import LLMError
 from ipyllm.rendering.footer import footer_text
-from ipyllm.response import ChatResponse
 from ipyllm_server.answer_json import answer_json
 from ipyllm_server.growing_text import GrowingText
 from ipyllm_server.refusals import Refusal, error_body, refusal_of
 
 if TYPE_CHECKING:
+    from ipyllm.response import ChatResponse
     from ipyllm_server.chat_body import AskMessage
     from ipyllm_server.conversation import Conversation
     from ipyllm_server.running_calls import RunningCall, RunningCalls
@@ -70,18 +69,15 @@ class ChatSession:
     calls : RunningCalls
         Makes the calls.
     conversation : Conversation
-        Its history: one by name, or one that ends with the session.
-    is_named : bool
-        Whether the conversation has a name, and is saved.
+        Its history: one by name, which is saved, or one without, which ends with the session.
     """
 
-    def __init__(self, calls: RunningCalls, conversation: Conversation, *, is_named: bool) -> None:
+    def __init__(self, calls: RunningCalls, conversation: Conversation) -> None:
         self.id = token_urlsafe(24)
         self.user = conversation.user
         self.conversation = conversation
         self.client: Client | None = None
         self._calls = calls
-        self._is_named = is_named
         self._is_starting = self._is_stopped = self._is_closed = False
         self._answers: list[Answer] = []
         self._running: RunningCall | None = None
@@ -127,7 +123,7 @@ class ChatSession:
                     message.model,
                     message.message,
                     history=self.conversation.history,
-                    conversation=self.conversation.name if self._is_named else None,
+                    conversation=self.conversation.name or None,
                     is_wanted=lambda: not self._is_closed,
                     **options,
                     **message.params(),
@@ -156,8 +152,6 @@ class ChatSession:
         """Show the version of an answer that a call gave; raise 404 if there is none, 409 while one is given."""
         with self.conversation:
             self.conversation.show_version(call_id)
-            if self._is_named:
-                self.conversation.save()
 
     def close(self) -> None:
         """End the session."""
@@ -195,15 +189,6 @@ class ChatSession:
                         self._tell()
                     continue
                 self._end(running, answer, question, piece.response)
-        except LLMError as exc:  # the call cannot end any more
-            failed = ChatResponse(
-                model=running.model,
-                status="error",
-                error_category=exc.category,
-                error_message=str(exc),
-                cause=exc.cause,
-            )
-            self._end(running, answer, question, failed)
         finally:
             running.close()
             self.conversation.end()
@@ -213,14 +198,12 @@ class ChatSession:
     def _end(self, running: RunningCall, answer: Answer, question: str, response: ChatResponse) -> None:
         """Keep an answer, and tell how it ended."""
         refusal = refusal_of(response)
-        name = self.conversation.name if self._is_named else None
         if refusal is not None and response.status != "cancelled":
             error = error_body(refusal.status, str(refusal), refusal.code)
             answer.end.append({"type": "error", "answer": answer.number, **error})
         self.conversation.add(question, response, answer.question, answer.replaces)
-        if self._is_named:
-            self.conversation.save()
-        done = answer_json(response, name, running.note)
+        self.conversation.save()
+        done = answer_json(response, self.conversation.name or None, running.note)
         summary = footer_text(response, error_shown=True)
         answer.end.append({"type": "done", "answer": answer.number, **done, "summary": summary})
 

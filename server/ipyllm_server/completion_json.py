@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ipyllm.logprobs import TokenChoice, TokenLogprob
     from ipyllm.response import ChatResponse, ToolCall, Usage
     from ipyllm_server.answer_reader import Piece
-    from ipyllm_server.answer_shapes import (
+    from ipyllm_server.completion_shapes import (
         ChunkChoice,
         Completion,
         CompletionChoice,

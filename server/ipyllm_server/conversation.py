@@ -6,13 +6,14 @@ import asyncio
 import math
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipyllm.conversations.history import ConversationHistory
-from ipyllm.conversations.saved_rows import conversation_id, read_row, saved_row
+from ipyllm.conversations.saved_rows import conversation_id, last_change, read_row, saved_row
 from ipyllm.conversations.transcript import Transcript, Turn, document_of, from_document
 from ipyllm.ledger.columns import CONVERSATIONS
 from ipyllm.ledger.current import current_ledger
+from ipyllm.ledger.query import ConversationQuery
 from ipyllm.pipeline.stored_responses import response_to, stored_responses
 from ipyllm.rendering import footer_text
 from ipyllm.settings import SettingsError, get_settings, read_once
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ipyllm_server.answer_shapes import ConversationAnswer
 
 __all__ = ["Conversation", "id_of", "place_of"]
+
+_LOOK_WAIT_S: Final = 0.5  # for a database that is busy
 
 
 def place_of(user: str) -> str:
@@ -45,7 +48,7 @@ class Conversation:
         self.user, self.name = user, name
         self.history, self.versions = ConversationHistory(), ConversationVersions()
         self.is_busy = False
-        self._changed_at: datetime | None = None  # of what is saved
+        self.changed_at: datetime | None = None  # of what is saved
 
     @classmethod
     def look_up(cls, user: str, name: str) -> Self:
@@ -56,17 +59,41 @@ class Conversation:
             if row is not None and row.document is not None:
                 found.history.__setstate__(from_document(row.document))
                 found.versions = ConversationVersions.from_document(row.document)
-                found._changed_at = row.changed_at
+                found.changed_at = row.changed_at
         except SettingsError:
             raise
         except ValueError:
             raise Refusal(500, f"The conversation {name!r} is damaged in the ledger.", "damaged") from None
         return found
 
+    async def refresh(self) -> None:
+        """Read it again if another server has changed it, unless it answers a question here."""
+        name, changed_at = self.name, self.changed_at
+        newer = await asyncio.to_thread(self._changed_elsewhere, self.user, name, changed_at)
+        if newer is not None and not self.is_busy and (self.name, self.changed_at) == (name, changed_at):
+            self.history, self.versions, self.changed_at = newer.history, newer.versions, newer.changed_at
+
+    @classmethod
+    def _changed_elsewhere(cls, user: str, name: str, changed_at: datetime | None) -> Self | None:
+        """Return the conversation as the ledger has it, if it changed at another time; None if not, or not known."""
+        only = frozenset({"place", "saved_at", "changed_at"})
+        query = ConversationQuery(conversation_ids=(id_of(user, name),), only=only)
+        with _right_settings():
+            rows = current_ledger().read(query, timeout=_LOOK_WAIT_S)
+            if not rows:  # it was never saved, or the database is busy
+                return None
+            row = dict(zip(query.columns, rows[-1], strict=True))
+            if row["place"] != place_of(user):  # it was deleted
+                return None if changed_at is None else cls(user, name)
+            if last_change(row) == changed_at:
+                return None
+            found = cls.look_up(user, name)
+            return found if found.exists else None
+
     @property
     def exists(self) -> bool:
         """Whether the user has it: it is saved, or has messages."""
-        return self._changed_at is not None or len(self.history) > 0
+        return self.changed_at is not None or len(self.history) > 0
 
     def begin(self) -> None:
         """Let no other question be asked; raise 409 if one is being answered."""
@@ -131,7 +158,7 @@ class Conversation:
                 self.history.replace_turns(self.versions.replace(shown, self._position(replaces), turn))
 
     def show_version(self, call_id: str) -> None:
-        """Show the version of a turn that a call answered, with what followed it; raise 404 if there is none."""
+        """Show the version of a turn that a call answered, with what followed it, and save that; 404: there is none."""
         shown = self.history.turns
         if any(turn.call_id == call_id for turn in shown):
             return
@@ -139,6 +166,7 @@ class Conversation:
         if turns is None:
             raise Refusal(404, "That version is not among those of the answers that are shown.", "not_found")
         self.history.replace_turns(turns)
+        self.save()
 
     def _position(self, call_id: str) -> int:
         for at, turn in enumerate(self.history.turns):
@@ -183,30 +211,30 @@ class Conversation:
         return summaries
 
     def save(self) -> None:
-        """Save the contents in the ledger, unless it keeps no text."""
+        """Save the contents in the ledger, unless it keeps no text, or the conversation has no name."""
         with _right_settings():
-            if get_settings().store_text:
-                self._changed_at = datetime.now(UTC)
+            if self.name and get_settings().store_text:
+                self.changed_at = datetime.now(UTC)
                 self._put()
 
     def clear(self) -> None:
         """Empty it, and delete it in the ledger."""
         self.history.clear()
         self.versions.clear()
-        self._changed_at = None
+        self.changed_at = None
         if self.name:
             self._delete(self.name)
 
     def rename(self, name: str) -> None:
         """Save it under another name from now on. It has not changed: its date stays."""
         former, self.name = self.name, name
-        if self._changed_at is not None:
+        if self.changed_at is not None:
             self._put()
             self._delete(former)
 
     def _put(self) -> None:
         contents = document_of(self.history.__getstate__()) | self.versions.document()
-        place, values = place_of(self.user), {"contents": contents, "changed_at": self._changed_at}
+        place, values = place_of(self.user), {"contents": contents, "changed_at": self.changed_at}
         _write(saved_row(id_of(self.user, self.name), place, self.name, **values))
 
     def _delete(self, name: str) -> None:

@@ -37,7 +37,6 @@ class ConversationHandler(ApiHandler):
         else:
             with await self.state.conversations.get(self.user, name, must_exist=True) as found:
                 found.show_version(body.version or "")
-                found.save()
         self.send({"name": body.name or name})
 
     @for_users

@@ -11,9 +11,10 @@ from docstring_parser import DocstringStyle, parse
 from pydantic import TypeAdapter
 
 from ipyllm import __version__
-from ipyllm_server import answer_shapes, chat_body, completion_body
-from ipyllm_server.answer_shapes import ChatEvent, CompletionChunk, Error
+from ipyllm_server import answer_shapes, chat_body, completion_body, completion_shapes
+from ipyllm_server.answer_shapes import ChatEvent, Error
 from ipyllm_server.chat_body import AskMessage, ShowMessage
+from ipyllm_server.completion_shapes import CompletionChunk
 from ipyllm_server.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _schemas() -> tuple[dict[Any, Any], dict[str, Any]]:
 
 
 def _documented() -> Iterator[tuple[str, Any]]:
-    for module in (chat_body, completion_body, answer_shapes):
+    for module in (chat_body, completion_body, answer_shapes, completion_shapes):
         yield from inspect.getmembers(module, inspect.isclass)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ipyllm_server import answer_shapes as shapes
+from ipyllm_server import completion_shapes
 from ipyllm_server.chat_body import ChatBody, ConversationChange
 from ipyllm_server.completion_body import CompletionBody
 from ipyllm_server.page_handlers import FILES
@@ -120,18 +121,18 @@ OPERATIONS: Final = (
         "get", "/ipyllm/api/openapi.json", "Describes all routes: this document.", {_JSON: dict[str, Any]}
     ),
     Operation(
-        "get", "/ipyllm/v1/models", "Lists the models, for clients of OpenAI.", {_JSON: shapes.OpenAIModels},
+        "get", "/ipyllm/v1/models", "Lists the models, for clients of OpenAI.", {_JSON: completion_shapes.OpenAIModels},
         _READ_SETTINGS,
     ),
     Operation(
-        "get", "/ipyllm/v1/models/{model}", "Shows a model, for clients of OpenAI.", {_JSON: shapes.OpenAIModel},
-        (*_READ_SETTINGS, 404),
+        "get", "/ipyllm/v1/models/{model}", "Shows a model, for clients of OpenAI.",
+        {_JSON: completion_shapes.OpenAIModel}, (*_READ_SETTINGS, 404),
         parameters=(Parameter("model", {"type": "string", "minLength": 1}, "Its full name.", "path"),),
     ),
     Operation(
         "post", "/ipyllm/v1/chat/completions",
         "Asks a model, for clients of OpenAI. With `stream`, the answer comes as events, each a CompletionChunk.",
-        {_JSON: shapes.Completion, _EVENTS: None}, _ASK, CompletionBody,
+        {_JSON: completion_shapes.Completion, _EVENTS: None}, _ASK, CompletionBody,
     ),
     Operation("get", "/ipyllm/", "Shows a page with a chat.", {"text/html": None}, (302, *_READ)),
     Operation(

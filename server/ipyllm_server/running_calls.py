@@ -6,7 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
+from ipyllm.events import Finished
 from ipyllm.pipeline.call import Call
+from ipyllm.pipeline.exchange_errors import failed_response
 from ipyllm.registry.models import create_llm_service, default_model, resolve
 from ipyllm.request import Provenance
 from ipyllm.services.parameters import check_params
@@ -236,12 +238,13 @@ class RunningCalls:
         return wanted
 
     def _look(self) -> None:
-        """Let readers know of calls that cannot end any more."""
+        """End the answers of calls that cannot end any more."""
         for running in tuple(self._running):
             try:
                 running.call.done.check()
             except LLMError as exc:
-                running.reader.fail(exc)
+                running.reader.put(Finished(failed_response(exc, running.model)))
+                self.remove(running)
         self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look) if self._running else None
 
 

@@ -49,7 +49,7 @@ class ChatSessions:
             found = Conversation(user, "")
         else:
             found = await self._conversations.get(user, conversation)
-        session = ChatSession(self._calls, found, is_named=conversation is not None)
+        session = ChatSession(self._calls, found)
         self._connected[session.id] = session
         return session
 

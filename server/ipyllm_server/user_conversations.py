@@ -47,10 +47,12 @@ class UserConversations:
         Refusal
             404: the user has no such conversation, whoever else may have one.
         """
-        known = self._known.get((user, name))
-        if known is None:
+        found = self._known.get((user, name))
+        if found is None:
             found = await asyncio.to_thread(Conversation.look_up, user, name)
-            known = self._known.get((user, name)) or found  # another request may have found it meanwhile
+        elif not found.is_busy:
+            await found.refresh()
+        known = self._known.get((user, name)) or found  # another request may have found or renamed it meanwhile
         if must_exist and not (known.exists or known.is_busy):  # with its first answer
             raise Refusal(404, f"You have no conversation {name!r}.", "not_found")
         self._known[user, name] = known

@@ -149,6 +149,21 @@ class ChatServerProcess:
         with self.request("POST", path, body, **options) as response:
             return Reply(response)
 
+    @contextmanager
+    def wrong_settings(self):
+        """Let the settings be wrong, and the server know it."""
+        config, right = self.home / "config.toml", (self.home / "config.toml").read_text()
+        config.write_text(right + "no_setting = 1\n")
+        try:
+            self._fake.wait_for(self._finds_settings_wrong, timeout=60)
+            yield
+        finally:
+            config.write_text(right)
+            self._fake.wait_for(lambda: not self._finds_settings_wrong(), timeout=60)
+
+    def _finds_settings_wrong(self):
+        return self.get("/ipyllm/api/usage").status == 500
+
     def chat(self, message="Hello", *, user="ana", **fields):
         """Return the reply to a question."""
         return self.post("/ipyllm/api/chat", {"message": message, **fields}, user=user)

@@ -1,5 +1,6 @@
 """A question is edited, or answered again: the conversation goes on from there, and what stood there is kept."""
 
+import asyncio
 import json
 from contextlib import closing
 
@@ -9,6 +10,7 @@ from ipyllm import ChatResponse
 from ipyllm.conversations.transcript import Turn
 from ipyllm_server.conversation import Conversation
 from ipyllm_server.conversation_versions import ConversationVersions
+from ipyllm_server.user_conversations import UserConversations
 from tests.fakes import answer, error
 from tests.server.test_conversations import PATH, patch
 from tests.server.test_socket import Client
@@ -37,7 +39,9 @@ def test_an_edited_question_goes_on_from_there_and_the_other_version_can_be_show
     assert asked(model) == ["uno", "UNO", "dos"]
     assert patch(server, "edited", {"version": first}).json == {"name": "edited"}
     assert contents(server, "edited") == (["one", "ONE", "two", "TWO"], [[first, edited], [second]])
+    before = server.get(PATH).json
     assert patch(server, "edited", {"version": first}).status == 200  # which is shown
+    assert server.get(PATH).json == before  # nothing has changed
     assert patch(server, "edited", {"version": edited}).status == 200
     assert contents(server, "edited") == (["uno", "UNO", "dos", "DOS"], [[first, edited], [then]])
     hidden = patch(server, "edited", {"version": second})  # it is below the version that is not shown
@@ -46,19 +50,27 @@ def test_an_edited_question_goes_on_from_there_and_the_other_version_can_be_show
     assert answered["question"] == 2
 
 
-def test_versions_are_kept_in_the_ledger_and_move_and_go_with_their_conversation(server, model):
-    first = server.chat("one", conversation="kept").json["call_id"]
-    edited = server.chat("uno", conversation="kept", replaces=first, system="Be brief.").json["call_id"]
-    assert patch(server, "kept", {"name": "moved"}).status == 200
-    for n in range(1001):  # so many are in memory
-        server.get(f"{PATH}/other{n}")
-    assert server.get(f"{PATH}/moved").json["answers"] == [
-        {"call_id": edited, "question": 1, "versions": [first, edited]}
-    ]
-    with server.request("DELETE", f"{PATH}/moved") as response:
-        response.read()
-    server.chat("anew", conversation="moved")
-    assert [len(each) for each in contents(server, "moved")[1]] == [1]
+def test_versions_are_kept_in_the_ledger_and_move_and_go_with_their_conversation():
+    here, there = UserConversations(), UserConversations()  # of two servers
+
+    async def add(name, call_id, replaces=None):
+        with await here.get("eve", name) as conversation, conversation.with_system("Be brief."):
+            response = ChatResponse(content="So.", model="lab/tiny", call_id=call_id)
+            conversation.add("Which?", response, replaces=replaces)
+            conversation.save()
+
+    async def main():
+        await add("kept", "01")
+        await add("kept", "02", replaces="01")
+        await here.rename("eve", "kept", "moved")
+        found = await there.get("eve", "moved", must_exist=True)
+        assert found.answers() == [{"call_id": "02", "question": 1, "versions": ["01", "02"]}]
+        await here.delete("eve", "moved")
+        await add("moved", "03")
+        found = await there.get("eve", "moved")
+        assert [each["versions"] for each in found.answers()] == [["03"]]
+
+    asyncio.run(main())
 
 
 def test_a_question_is_answered_again_over_the_socket(server, model):

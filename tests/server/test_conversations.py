@@ -7,7 +7,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ipyllm import ChatResponse
 from ipyllm_server.conversation import Conversation
+from ipyllm_server.refusals import Refusal
 from ipyllm_server.user_conversations import UserConversations
 from tests.fakes import answer, reset
 from tests.server.chat_server import Reply
@@ -282,3 +284,35 @@ def test_a_conversation_is_kept_only_where_texts_are(monkeypatch, stored, names)
     conversation.save()
     listed = asyncio.run(UserConversations().names(conversation.user))
     assert [each["name"] for each in listed] == names
+
+
+def test_two_servers_over_one_ledger_have_each_others_answers_names_and_deletions():
+    here, there = UserConversations(), UserConversations()
+
+    async def add(server, question):
+        with await server.get("eve", "lesson") as conversation:
+            conversation.add(question, ChatResponse(content="So.", model="lab/tiny", call_id=question))
+            conversation.save()
+
+    async def questions(server, name="lesson"):
+        found = await server.get("eve", name, must_exist=True)
+        return [m["content"] for m in found.history.to_messages() if m["role"] == "user"]
+
+    async def main():
+        for server, question in ((here, "one"), (there, "two"), (here, "three")):
+            await add(server, question)
+        assert await questions(there) == ["one", "two", "three"]
+        with await here.get("eve", "lesson"):  # it is answering a question
+            await add(there, "four")
+            assert await questions(here) == ["one", "two", "three"]
+        assert await questions(here) == ["one", "two", "three", "four"]
+        await there.rename("eve", "lesson", "moved")
+        assert await questions(here, "moved") == ["one", "two", "three", "four"]
+        await here.delete("eve", "moved")
+        for name in ("lesson", "moved"):
+            with pytest.raises(Refusal, match="You have no conversation"):
+                await questions(there, name)
+        await add(there, "anew")
+        assert await questions(here) == ["anew"]
+
+    asyncio.run(main())

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from ipyllm import LLMError
 from ipyllm_server.chat_body import AskMessage
 from ipyllm_server.chat_session import ChatSession, Cursor
 from ipyllm_server.conversation import Conversation
@@ -62,7 +61,7 @@ def test_a_session_that_is_closed_before_its_call_starts_asks_nothing_and_frees_
     async def main():
         limits = SlowLimits()
         conversation = Conversation("ana", "lesson")
-        session = ChatSession(RunningCalls(limits), conversation, is_named=False)
+        session = ChatSession(RunningCalls(limits), conversation)
         asking = asyncio.create_task(session.ask(AskMessage(message="Hi")))
         await limits.is_asked.wait()
         session.close()
@@ -81,7 +80,7 @@ def test_stop_before_the_call_starts_ends_the_answer(fake):
 
     async def main():
         limits = SlowLimits()
-        session = ChatSession(RunningCalls(limits), Conversation("ana", ""), is_named=False)
+        session = ChatSession(RunningCalls(limits), Conversation("ana", ""))
         asking = asyncio.create_task(session.ask(AskMessage(message="Hi")))
         await limits.is_asked.wait()
         session.stop()
@@ -100,19 +99,3 @@ async def until_done(session):
             messages += session.messages_since(cursor)
             await asyncio.sleep(0.01)
     return messages
-
-
-def test_a_call_that_cannot_end_any_more_ends_its_answer_and_the_next_question_may_be_asked(fake):
-    fake.default = answer("one two", gap=1000)
-
-    async def main():
-        calls = RunningCalls(UserLimits(Limits()))
-        session = ChatSession(calls, Conversation("ana", ""), is_named=False)
-        await session.ask(AskMessage(message="Hi"))
-        (running,) = calls._running
-        running.reader.fail(LLMError("The thread is no more.", category="unknown_error"))
-        *_, error, done = await until_done(session)
-        assert (error["type"], "no more" in error["error"]["message"], done["status"]) == ("error", True, "error")
-        assert (session.is_answering, session.conversation.is_busy, len(calls)) == (False, False, 0)
-
-    asyncio.run(main())

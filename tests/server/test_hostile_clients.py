@@ -200,6 +200,12 @@ def test_messages_of_a_user_are_bounded_over_all_sockets_and_bodies(bounded, mod
                 for part, opcode, is_last in ((ping[:4], 1, 0), (ping[4:], 0, 1)):
                     again.socket.send_frame(websocket.ABNF(is_last, 0, 0, 0, opcode, 1, part))
                 assert again.read()["type"] == "pong"
+            again.socket.send_frame(websocket.ABNF(0, 0, 0, 0, 1, 1, ping[:4]))
+            again.socket.ping()
+            assert again.socket.recv_frame().opcode == websocket.ABNF.OPCODE_PONG
+            assert bounded.counted() >= 4  # with the heads of frames: the rest of the message is to come
+            again.socket.send_frame(websocket.ABNF(1, 0, 0, 0, 0, 1, ping[4:]))
+            assert again.read()["type"] == "pong"
             again.socket.send(question)
             assert again.until("done")["status"] == "ok"
             with closing(begin(bounded, BODY // 2, BODY)):

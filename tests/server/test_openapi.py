@@ -181,15 +181,8 @@ def test_the_document_has_the_statuses_of_requests_that_are_right_or_whose_addre
 
 
 def test_the_document_has_the_status_of_a_server_whose_settings_are_wrong(server, model):
-    config, is_wrong = server.home / "config.toml", lambda: server.get("/ipyllm/api/usage").status == 500
-    right = config.read_text()
-    config.write_text(right + "no_setting = 1\n")
-    try:
-        model.wait_for(is_wrong, timeout=60)
+    with server.wrong_settings():
         assert undocumented(server) == []
-    finally:
-        config.write_text(right)
-        model.wait_for(lambda: not is_wrong(), timeout=60)
 
 
 @pytest.mark.thorough

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -102,19 +101,12 @@ def test_the_log_of_a_server_that_runs_alone_speaks_of_no_files(server):
 
 @pytest.mark.thorough
 def test_wrong_settings_are_told_to_the_log_and_not_to_users(server, model):
-    config = server.home / "config.toml"
-    right = config.read_text()
-    config.write_text(right + "no_setting = 1\n")
-    try:
-        time.sleep(1.1)  # a server looks at its settings once a second
+    with server.wrong_settings():
         replies = [server.chat(), server.get("/ipyllm/api/usage"), server.get("/ipyllm/api/conversations/none")]
         replies.append(server.chat(conversation="new one"))
-    finally:
-        config.write_text(right)
     assert [(reply.status, reply.json["error"]["code"]) for reply in replies] == [(500, "settings")] * 4
     assert not any(b"no_setting" in reply.body for reply in replies)
     assert "no_setting" in server.log.read_text()
-    time.sleep(1.1)
     assert server.chat().status == 200
 
 

@@ -1,6 +1,6 @@
 """Settings that become wrong cost nobody an answer that is being given, and undo no change."""
 
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
 
@@ -11,26 +11,12 @@ from tests.server.test_socket import Client
 pytestmark = pytest.mark.timeout(400)  # the first test starts a server
 
 
-@contextmanager
-def wrong_settings(server, model):
-    """Let the settings be wrong, and the server know it."""
-    config, is_wrong = server.home / "config.toml", lambda: server.get("/ipyllm/api/usage").status == 500
-    right = config.read_text()
-    config.write_text(right + "no_setting = 1\n")
-    try:
-        model.wait_for(is_wrong, timeout=60)
-        yield
-    finally:
-        config.write_text(right)
-        model.wait_for(lambda: not is_wrong(), timeout=60)
-
-
 def test_an_answer_that_ends_while_the_settings_are_wrong_is_told_and_kept(server, model):
     model.reply(answer("one two", gap=100, chunks=["one", " two"]))
     with closing(Client(server, query="conversation=meanwhile&")) as client:
         client.send("ask", message="Count")
         client.until("text")
-        with wrong_settings(server, model):
+        with server.wrong_settings():
             model.skip_pauses()
             assert client.until("done")["content"] == "one two"
         client.send("ask", message="And?")
@@ -40,11 +26,12 @@ def test_an_answer_that_ends_while_the_settings_are_wrong_is_told_and_kept(serve
 
 
 def test_what_is_deleted_or_renamed_while_the_settings_are_wrong_does_not_come_back(server, model):
-    for name in ("dropped", "before"):
+    for name in ("dropped", "gone", "before"):
         assert server.chat(name, conversation=name).status == 200
-    with wrong_settings(server, model):
-        with server.request("DELETE", f"{PATH}/dropped") as response:
-            assert response.status == 200
+    with server.wrong_settings():
+        for name in ("dropped", "gone"):
+            with server.request("DELETE", f"{PATH}/{name}") as response:
+                assert response.status == 200
         assert patch(server, "before", {"name": "dropped"}).status == 200
-    assert "before" not in names(server)
+    assert not {"before", "gone"} & {*names(server)}
     assert server.get(f"{PATH}/dropped").json["messages"][0]["content"] == "before"

@@ -23,8 +23,7 @@ from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, k
 from ipyllm.pipeline.call_scope import current_scope
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange
-from ipyllm.pipeline.exchange_errors import as_llm_error
-from ipyllm.response import ChatResponse
+from ipyllm.pipeline.exchange_errors import as_llm_error, failed_response
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import ServiceThread, service_thread
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
+    from ipyllm.response import ChatResponse
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["Call"]
@@ -206,13 +206,7 @@ class Call:
                 self.response = await self._ask(self.request)
         except BaseException as exc:  # noqa: BLE001 - the waiting thread must learn of every error, even of an exit
             self.error = as_llm_error(exc, self.request.model)
-            self.response = self.error.partial or ChatResponse(
-                status="cancelled" if self.error.category == "cancelled" else "error",
-                model=self.request.model,
-                error_category=self.error.category,
-                error_message=str(self.error),
-                cause=self.error.cause,
-            )
+            self.response = failed_response(self.error, self.request.model)
         finally:
             if self._caller_executor is not None:
                 self._caller_executor.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
+from ipyllm.response import ChatResponse
 from ipyllm.runtime.process_exit import is_exit_error
 from ipyllm.text.format import shorten
 
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.accumulator import Accumulator
     from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 
-__all__ = ["as_llm_error", "error_of_complete_stream", "gave_up", "implausible_answer", "took_too_long"]
+__all__ = [
+    "as_llm_error",
+    "error_of_complete_stream",
+    "failed_response",
+    "gave_up",
+    "implausible_answer",
+    "took_too_long",
+]
 
 _logger = logging.getLogger("ipyllm.call")
 
@@ -84,3 +92,14 @@ def as_llm_error(exc: BaseException, model: str) -> LLMError:
     log_failure(_logger, "a call failed in our own code", exc, model=model)
     # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
     return LLMError(f"{model}: {describe_error(exc)}", category="unknown_error", model=model)
+
+
+def failed_response(error: LLMError, model: str) -> ChatResponse:
+    """Return the response of a call that ended with ``error``: what had come, if that is known."""
+    return error.partial or ChatResponse(
+        status="cancelled" if error.category == "cancelled" else "error",
+        model=model,
+        error_category=error.category,
+        error_message=str(error),
+        cause=error.cause,
+    )
