@@ -15,6 +15,7 @@ from ipyllm.pipeline.budget import kernel_budget
 from ipyllm.pipeline.candidates import all_candidates_failed
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.retry import is_retryable
+from ipyllm.registry.models import create_llm_service
 from ipyllm.response import ChatResponse
 from ipyllm.routing.health import Health
 from ipyllm.runtime.interruptible import InterruptibleEvent, interruptible_timeout
@@ -131,6 +132,16 @@ def test_a_misspelt_parameter_is_refused():
 def test_a_misspelt_option_of_a_call_is_no_parameter_of_the_server(given, meant):
     with pytest.raises(LLMError, match=f"There is no parameter '{given}'; did you mean '{meant}'"):
         check_params({given: 1}, "m")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("api_kye", "api_key"), ("base_ulr", "base_url"), ("modle", "model"), ("max_inflight", "max_in_flight")],
+)
+def test_a_misspelt_option_of_a_service_is_refused_and_its_value_is_not_told(given, meant):
+    with pytest.raises(LLMError) as caught:
+        create_llm_service("openai/x", **{given: "sk-test-0123"})
+    assert str(caught.value) == f"A service has no option {given!r}; did you mean {meant!r}?"
 
 
 @pytest.mark.parametrize(("given", "meant"), [("modle", "model"), ("message", "messages"), ("strem", "stream")])

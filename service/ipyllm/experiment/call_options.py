@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import bad_request
-from ipyllm.text.suggest import closest
+from ipyllm.services.parameters import refuse_misspelt_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,7 +18,6 @@ _UNFIT: Final = {
     "notebook_options": "give the options themselves",
 }
 _VARIED: Final = {"effort", "verbosity", "temperature", "top_p", "max_tokens", "seed"}
-_SIMILAR: Final = 0.8
 
 
 def check_call_options(options: Mapping[str, Any], own: Iterable[str], *, caller: str) -> None:
@@ -39,6 +38,4 @@ def check_call_options(options: Mapping[str, Any], own: Iterable[str], *, caller
             raise bad_request(
                 f"{caller} takes one {name} for all calls: to compare several, give params=[{{{name!r}: {one!r}}}, …]."
             )
-        near = closest(name, own, cutoff=_SIMILAR)
-        if near is not None:
-            raise bad_request(f"{caller} has no option {name!r}; did you mean {near!r}?")
+    refuse_misspelt_options(options, own, caller=caller)

@@ -57,8 +57,9 @@ class RunProgress:
                 f"{'' if one else f'{names}: '}{error}".rstrip(".") for names, error in self._unreachable()
             )
             first = next(iter(self.unreachable.values()))
+            end = "" if reasons.endswith("?") else "."
             raise LLMError(
-                f"No model could be reached: {reasons}.", category=first.category, status_code=first.status_code
+                f"No model could be asked: {reasons}{end}", category=first.category, status_code=first.status_code
             )
         for names, error in self._unreachable():
             warnings.warn(f"{names} could not be reached, so no other calls were made there: {error}", stacklevel=3)

@@ -25,12 +25,12 @@ from ipyllm.mapping.prompts import make_prompts
 from ipyllm.mapping.reasons import describe, with_reasons
 from ipyllm.mapping.rows import read_rows
 from ipyllm.registry.models import create_llm_service
+from ipyllm.services.parameters import refuse_misspelt_options
 from ipyllm.settings import get_settings
 from ipyllm.structured import Schema
 from ipyllm.structured.fields import Field, fields_of, plain_answers
 from ipyllm.structured.labels import LabelSchema
 from ipyllm.text.format import count
-from ipyllm.text.suggest import closest
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
@@ -195,9 +195,7 @@ def _arm(model: str | BaseLLMService | None, system: str | None, schema: Schema 
     for unfit, instead in _NOT_FOR_ROWS.items():
         if unfit in options:
             raise bad_request(f"llm_map takes no {unfit}: {instead}.")
-    for given in options:  # others are checked with those of chat
-        if (near := closest(given, _OWN_OPTIONS, cutoff=0.8)) is not None:
-            raise bad_request(f"llm_map has no option {given!r}; did you mean {near!r}?")
+    refuse_misspelt_options(options, _OWN_OPTIONS, caller="llm_map")  # others are checked with those of chat
     if isinstance(schema, LabelSchema):
         system = " ".join(filter(None, [system, schema.instructions_in_words()]))
     arms = make_arms(create_llm_service() if model is None else model, None, system, schema=schema, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import LLMError, bad_request
@@ -12,7 +13,7 @@ from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
 from ipyllm.services import listed_models
 from ipyllm.services.chat_input import with_own_fields, with_reasoning, with_signed_calls
-from ipyllm.services.parameters import check_params
+from ipyllm.services.parameters import check_params, refuse_misspelt_options
 from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
@@ -111,6 +112,7 @@ class OpenAICompatibleProvider(Pricing):
     ) -> None:
         api_key = as_secret(api_key)  # before anything can fail: a traceback may show the variables of this frame
         remember_secret(api_key)
+        refuse_misspelt_options(params, signature(OpenAICompatibleProvider.__init__).parameters, caller="A service")
         self._base_url = base_url
         self.model = self._model_name(_checked_name(model or self.default_model))
         self._api_key = api_key

@@ -13,11 +13,12 @@ from ipyllm.plain_values import plain_value
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["KNOWN", "OPTIONS", "check_params"]
+__all__ = ["KNOWN", "OPTIONS", "check_params", "refuse_misspelt_options"]
 
 _INF = float("inf")
+_SIMILAR: Final = 0.8  # of a misspelt name and the right one
 _NUMBERS: dict[str, tuple[type, float, float]] = {
     "temperature": (float, 0, 2),
     "top_p": (float, 0, 1),
@@ -65,6 +66,22 @@ def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
     return checked
 
 
+def refuse_misspelt_options(given: Iterable[str], own: Iterable[str], *, caller: str) -> None:
+    """Raise ``bad_request`` for a name that is no parameter, and probably one of the caller's ``own`` options.
+
+    Examples
+    --------
+    >>> refuse_misspelt_options(["seed", "repeat"], ["repeats", "models"], caller="An experiment")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: An experiment has no option 'repeat'; did you mean 'repeats'?
+    """
+    for name in given:
+        near = None if name in KNOWN or name in OPTIONS else closest(name, own, cutoff=_SIMILAR)
+        if near is not None:
+            raise bad_request(f"{caller} has no option {name!r}; did you mean {near!r}?")
+
+
 def _with_alternatives(params: dict[str, Any], model: str) -> dict[str, Any]:
     """Return ``params`` with ``logprobs=5``, log probabilities and five alternatives, in the two of the protocol."""
     given = params.get("logprobs")
@@ -98,7 +115,7 @@ def _problem(name: str, value: Any) -> str | None:
     if name in _NOT_PARAMETERS:
         return _NOT_PARAMETERS[name]
     if name not in KNOWN:
-        near = None if name in OPTIONS else closest(name, (*KNOWN, *OPTIONS, *_NOT_PARAMETERS), cutoff=0.8)
+        near = None if name in OPTIONS else closest(name, (*KNOWN, *OPTIONS, *_NOT_PARAMETERS), cutoff=_SIMILAR)
         advice = _NOT_PARAMETERS.get(near or "", f"did you mean {near!r}?")
         return f"There is no parameter {name!r}; {advice}" if near is not None else None
     if name in _NUMBERS:

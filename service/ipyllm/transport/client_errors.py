@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
@@ -81,7 +82,7 @@ def map_client_error(exc: Exception, address: Address, model: str, connect_s: fl
             return _not_http_error(causes[-1], address, model)
         case openai.APIConnectionError():
             cause = causes[-1]
-            detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+            detail = (isinstance(cause, OSError) and _reason(cause)) or str(cause) or type(cause).__name__
             reason = f" ({shorten(detail, _MAX_DETAIL)})" if cause is not exc else ""
             sentence = (
                 f"{model} cannot be reached at {address.host}{reason}; check that the server runs "
@@ -168,3 +169,10 @@ def _body(exc: APIStatusError) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+def _reason(cause: OSError) -> str | None:
+    """Return the system's words for an error; asyncio puts ``Connect call failed (address)`` in their place."""
+    if cause.errno is not None and str(cause.strerror).startswith("Connect call failed"):
+        return os.strerror(cause.errno)
+    return cause.strerror

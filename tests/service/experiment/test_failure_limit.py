@@ -168,5 +168,13 @@ def test_servers_that_cannot_be_reached_for_one_reason_are_told_once():
     assert RunProgress(9, unreachable=errors).problems() == [
         "lab/a and lab/b could not be reached: The key of lab/a was refused."
     ]
-    with pytest.raises(LLMError, match=r"^No model could be reached: lab/a and lab/b: The key of lab/a was refused\.$"):
+    with pytest.raises(LLMError, match=r"^No model could be asked: lab/a and lab/b: The key of lab/a was refused\.$"):
         RunProgress(9, unreachable=errors).report_problems()
+
+
+def test_a_reason_that_is_a_question_ends_as_one():
+    unknown = {"local": LLMError("There is no embedded model 'a'. Did you mean 'b'?", category="not_found")}
+    with pytest.raises(
+        LLMError, match=r"^No model could be asked: There is no embedded model 'a'\. Did you mean 'b'\?$"
+    ):
+        RunProgress(9, unreachable=unknown).report_problems()

@@ -134,10 +134,16 @@ def test_all_calls_failed_is_said_with_the_reason(model, server):
 
 def test_no_model_that_can_be_reached_is_one_sentence_and_nothing_more_is_tried(model, server):
     server.on(lambda _: unauthorized("no-key-needed"))
-    with pytest.raises(LLMError, match=r"^No model could be reached: ") as caught:
+    with pytest.raises(LLMError, match=r"^No model could be asked: ") as caught:
         run([f"{n}" for n in range(50)], models=[model("a"), model("b")])
     assert caught.value.category == "authentication"
     assert len(server.requests) == 2
+
+
+def test_a_server_that_is_not_there_is_told_in_the_systems_words():
+    gone = OpenAIService("gone", base_url="http://127.0.0.1:9/v1", api_key="k", max_retries=0)
+    with pytest.raises(LLMError, match=r"cannot be reached at 127\.0\.0\.1:9 \(Connection refused\); check"):
+        gone.chat("la")
 
 
 def test_a_server_that_is_not_there_is_told_from_the_others_and_given_up(model, server):

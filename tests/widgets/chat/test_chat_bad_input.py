@@ -277,6 +277,8 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
         ({"model": 5}, "A model's name is a string like 'openai/gpt-6-sol', not int"),
         ({"model": "opnai/x"}, "There is no service 'opnai'"),
         ({"temprature": 1}, "did you mean 'temperature'"),
+        ({"conversaton": "x"}, "A chat has no option 'conversaton'; did you mean 'conversation'"),
+        ({"modle": "openai/x"}, "A chat has no option 'modle'; did you mean 'model'"),
         ({"system": 5}, "A system prompt must be text, not int"),
         ({"tools": abs}, "tools must be a list of functions"),
         ({"tools": 5}, "tools must be a list of functions"),

@@ -26,6 +26,8 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
         (["good", "bad"], {"each": [5, {}]}, "Parameters must be a mapping"),
         (["good", "bad"], {"each": [{"api_key": "sk-x"}, {}]}, "A widget takes no API key"),
         (["good", "bad"], {"api_key": "sk-x"}, "A widget takes no API key"),
+        (["good", "bad"], {"blnd": True}, "A comparison has no option 'blnd'; did you mean 'blind'?"),
+        ([], {"modles": ["openai/good"]}, "A comparison has no option 'modles'; did you mean 'models'?"),
     ],
 )
 def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(two, monkeypatch, models, options, says):

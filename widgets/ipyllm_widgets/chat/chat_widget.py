@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ipyllm.conversations.history import conversation as conversation_named
 from ipyllm.errors import bad_request
 from ipyllm.services.base import BaseLLMService
+from ipyllm.services.parameters import refuse_misspelt_options
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
 from ipyllm_widgets.attachments.files import received_files
@@ -110,6 +112,7 @@ class ChatWidget(LiveWidget):
         tools: Iterable[Any] = (),
         **params: Any,
     ) -> None:
+        refuse_misspelt_options(params, signature(ChatWidget.__init__).parameters, caller="A chat")
         names, services = (None, {}) if models is None else name_models(models)
         if isinstance(model, BaseLLMService):
             (model,), services = name_models([model], services)

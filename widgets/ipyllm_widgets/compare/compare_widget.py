@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ipyllm.errors import bad_request
+from ipyllm.services.parameters import refuse_misspelt_options
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.user_file import write_file
 from ipyllm_widgets import modules
@@ -99,6 +101,7 @@ class CompareWidget(LiveWidget):
         each: Sequence[Mapping[str, Any]] = (),
         **params: Any,
     ) -> None:
+        refuse_misspelt_options(params, signature(CompareWidget.__init__).parameters, caller="A comparison")
         names, services = name_models(models)
         own = list(each) or [{}] * len(names)
         if len(own) != len(names):
